@@ -1,0 +1,318 @@
+//! Other programs, run in one way: no shell, `LC_ALL=C`, no standard input,
+//! a process group of their own, a deadline, and the end of their standard
+//! error in the message when they fail.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::interrupt;
+
+/// Longer than any tool that works on a disk needs; hooks and the bootstrap
+/// set their own.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How many bytes of standard error an error message carries.
+const STDERR_TAIL: usize = 2000;
+
+/// How long a process group has between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A program with its arguments, and a description that names what it does
+/// and to what: "creating ext4 on /dev/loop3".
+#[derive(Debug, Clone)]
+pub struct Cmd {
+    description: String,
+    program: OsString,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    clear_env: bool,
+    dir: Option<std::path::PathBuf>,
+    stdin: Option<Vec<u8>>,
+    timeout: Duration,
+}
+
+impl Cmd {
+    /// A command that will run `program`, found through PATH.
+    pub fn new(program: impl AsRef<OsStr>, description: impl Into<String>) -> Self {
+        Self {
+            description: description.into(),
+            program: program.as_ref().to_owned(),
+            args: Vec::new(),
+            env: Vec::new(),
+            clear_env: false,
+            dir: None,
+            stdin: None,
+            timeout: DEFAULT_TIMEOUT,
+        }
+    }
+
+    /// Adds one argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Adds several arguments.
+    #[must_use]
+    pub fn args<I>(mut self, args: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        self.args
+            .extend(args.into_iter().map(|a| a.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable in the program's environment.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env
+            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Starts the program with only the variables given by [`Cmd::env`], so
+    /// that nothing inherited reaches it.
+    #[must_use]
+    pub fn clear_env(mut self) -> Self {
+        self.clear_env = true;
+        self
+    }
+
+    /// Runs the program in this directory.
+    #[must_use]
+    pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Gives the program this standard input instead of none.
+    #[must_use]
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// Sets the deadline; the program's process group is killed at it.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Runs to a successful end; what it prints appears only if it fails.
+    pub fn run(&self) -> Result<()> {
+        let expression = self.expression().stdout_to_stderr().stderr_capture();
+        self.finish(&expression).map(drop)
+    }
+
+    /// Runs to a successful end and returns its standard output, without the
+    /// trailing white space. Output that is not UTF-8 is an error.
+    pub fn read(&self) -> Result<String> {
+        let expression = self.expression().stdout_capture().stderr_capture();
+        let output = self.finish(&expression)?;
+        let text = String::from_utf8(output.stdout)
+            .with_context(|| format!("{}: reading the output as UTF-8", self.description))?;
+        Ok(text.trim_end().to_owned())
+    }
+
+    /// Runs to a successful end, with its output shown as it comes, on our
+    /// standard error: our standard output belongs to data alone.
+    pub fn run_shown(&self) -> Result<()> {
+        let expression = self.expression().stdout_to_stderr();
+        self.finish(&expression).map(drop)
+    }
+
+    fn expression(&self) -> duct::Expression {
+        let mut expression = duct::cmd(&self.program, &self.args);
+        if self.clear_env {
+            expression = expression.full_env(std::iter::empty::<(OsString, OsString)>());
+        }
+        for (name, value) in &self.env {
+            expression = expression.env(name, value);
+        }
+        if let Some(dir) = &self.dir {
+            expression = expression.dir(dir);
+        }
+        let expression = match &self.stdin {
+            Some(bytes) => expression.stdin_bytes(bytes.clone()),
+            None => expression.stdin_null(),
+        };
+        expression
+            .env("LC_ALL", "C")
+            .before_spawn(|command| {
+                use std::os::unix::process::CommandExt;
+                command.process_group(0);
+                Ok(())
+            })
+            .unchecked()
+    }
+
+    fn finish(&self, expression: &duct::Expression) -> Result<std::process::Output> {
+        tracing::debug!("running {self}");
+        let handle = expression
+            .start()
+            .map_err(|error| self.start_error(error))?;
+        let output = match self.wait(&handle) {
+            Ok(()) => handle.into_output(),
+            Err(error) => {
+                end_group(&handle);
+                return Err(error);
+            }
+        };
+        let output = output.with_context(|| self.description.clone())?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        Err(self.failure(&output))
+    }
+
+    fn wait(&self, handle: &duct::Handle) -> Result<()> {
+        let deadline = Instant::now() + self.timeout;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let ended = handle
+                .wait_timeout(pause)
+                .with_context(|| self.description.clone())?;
+            if ended.is_some() {
+                return Ok(());
+            }
+            interrupt::check().with_context(|| self.description.clone())?;
+            if Instant::now() >= deadline {
+                bail!(
+                    "{}: `{}` did not end within {} s and was killed",
+                    self.description,
+                    self.program.to_string_lossy(),
+                    self.timeout.as_secs()
+                );
+            }
+            // A longer pause would delay the answer to a signal.
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+    }
+
+    fn start_error(&self, error: std::io::Error) -> anyhow::Error {
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                format!(
+                    "starting `{}` (is it installed?)",
+                    self.program.to_string_lossy()
+                )
+            }
+            _ => format!("starting `{}`", self.program.to_string_lossy()),
+        };
+        anyhow::Error::new(error)
+            .context(hint)
+            .context(self.description.clone())
+    }
+
+    fn failure(&self, output: &std::process::Output) -> anyhow::Error {
+        use std::os::unix::process::ExitStatusExt;
+        let how = match (output.status.code(), output.status.signal()) {
+            (Some(code), _) => format!("exit status {code}"),
+            (None, Some(signal)) => format!("signal {signal}"),
+            (None, None) => "an unknown status".to_owned(),
+        };
+        let text = String::from_utf8_lossy(&output.stderr);
+        let tail = tail(text.trim_end(), STDERR_TAIL);
+        let colon = if tail.is_empty() { "" } else { ": " };
+        anyhow!(
+            "{}: `{}` ended with {how}{colon}{tail}",
+            self.description,
+            self.program.to_string_lossy()
+        )
+    }
+}
+
+impl std::fmt::Display for Cmd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.program.to_string_lossy())?;
+        for arg in &self.args {
+            write!(f, " {}", arg.to_string_lossy())?;
+        }
+        Ok(())
+    }
+}
+
+/// Ends the whole group: a tool's own children must not outlive it, or they
+/// would keep the target mounted.
+fn end_group(handle: &duct::Handle) {
+    let groups: Vec<Pid> = handle
+        .pids()
+        .into_iter()
+        .map(|pid| Pid::from_raw(pid as i32))
+        .collect();
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        for group in &groups {
+            // An error means that it has ended already.
+            let _ = killpg(*group, signal);
+        }
+        if signal == Signal::SIGTERM {
+            let _ = handle.wait_timeout(GRACE);
+        }
+    }
+    if let Err(error) = handle.kill() {
+        tracing::warn!("killing a command: {error}");
+    }
+}
+
+fn tail(text: &str, most: usize) -> &str {
+    let mut start = text.len().saturating_sub(most);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    &text[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_read_and_trimmed() {
+        let text = Cmd::new("echo", "echoing").arg("a b").read().unwrap();
+        assert_eq!(text, "a b");
+    }
+
+    #[test]
+    fn failure_names_the_work_the_status_and_the_last_words() {
+        let error = Cmd::new("ls", "listing the void")
+            .arg("/no/such/place")
+            .run()
+            .unwrap_err();
+        let text = format!("{error:#}");
+        assert!(text.starts_with("listing the void: `ls` ended with exit status 2: "));
+        assert!(text.contains("No such file"), "{text}");
+    }
+
+    #[test]
+    fn missing_program_asks_whether_it_is_installed() {
+        let error = Cmd::new("no-such-program", "trying").run().unwrap_err();
+        assert!(format!("{error:#}").contains("is it installed?"));
+    }
+
+    #[test]
+    fn deadline_kills_the_whole_group() {
+        let start = Instant::now();
+        let error = Cmd::new("sh", "sleeping")
+            .args(["-c", "sleep 60 & sleep 60"])
+            .timeout(Duration::from_millis(200))
+            .run()
+            .unwrap_err();
+        assert!(start.elapsed() < Duration::from_secs(30));
+        assert!(format!("{error:#}").contains("did not end within"));
+    }
+
+    #[test]
+    fn standard_input_is_given() {
+        let text = Cmd::new("cat", "copying").stdin("hello").read().unwrap();
+        assert_eq!(text, "hello");
+    }
+}

@@ -1,0 +1,22 @@
+//! What every role stands on: commands, mounts, loop devices, partition
+//! tables, filesystems and contained paths.
+//!
+//! Everything that is attached, mounted or started here is a guard that undoes
+//! only what it did. This crate knows nothing of Ganeti, hooks or initrds, and
+//! never imports a role. It is the only one in which `unsafe` may stand.
+
+pub mod command;
+pub mod contained;
+pub mod disk;
+pub mod filesystem;
+pub mod interrupt;
+pub mod lock;
+pub mod loopdev;
+pub mod mount;
+pub mod partition;
+pub mod supervise;
+
+pub use command::Cmd;
+pub use contained::Root;
+pub use loopdev::LoopDevice;
+pub use mount::Mount;

@@ -1,0 +1,115 @@
+//! Work in namespaces that vanish with it, whatever kills it.
+//!
+//! [`run`] forks. The child works as PID 1 of a new PID namespace, in a new
+//! mount namespace. When the child ends, or is killed because the parent was
+//! (`PR_SET_PDEATHSIG`), the kernel ends every process of the namespace and
+//! drops its mounts; loop devices with autoclear (see [`crate::loopdev`])
+//! follow. So no SIGKILL leaves a mount, a loop device or a process.
+
+use anyhow::{Context, Result};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
+
+use crate::interrupt;
+
+/// How long the worker may take to clean up after a termination signal before
+/// it is killed.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// Runs `work` in namespaces of its own and returns its exit status. Must be
+/// called before the process has other threads.
+///
+/// Termination signals to this process are passed on once to the worker, where
+/// [`interrupt::check`] reports them; a worker that does not end within 20
+/// seconds is killed.
+pub fn run(work: impl FnOnce() -> u8) -> Result<u8> {
+    interrupt::install()?;
+    unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS)
+        .context("making the private namespaces (are you root?)")?;
+    let parent = nix::unistd::getpid();
+    // SAFETY: there is one thread, so the child may do anything.
+    match unsafe { fork() }.context("starting the worker")? {
+        ForkResult::Parent { child } => supervise(child),
+        ForkResult::Child => {
+            let status = match enter(parent) {
+                Ok(()) => work(),
+                Err(error) => {
+                    eprintln!("p2v: error: {error:#}");
+                    1
+                }
+            };
+            std::process::exit(i32::from(status))
+        }
+    }
+}
+
+/// Ends every other process of the namespace that [`run`] made: daemons that a
+/// hook left behind would keep the target mounted. Does nothing elsewhere.
+pub fn end_others() {
+    if std::process::id() != 1 {
+        return;
+    }
+    let all = Pid::from_raw(-1);
+    if kill(all, Signal::SIGKILL).is_ok() {
+        // Being PID 1, we reap what was orphaned.
+        while let Ok(status) = waitpid(all, Some(WaitPidFlag::empty())) {
+            tracing::debug!("ended a leftover process: {status:?}");
+        }
+    }
+}
+
+fn enter(parent: Pid) -> Result<()> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("tying the worker to its parent")?;
+    // A parent that died before that call sends no signal. /proc is still the
+    // outer one here, so a look into it tells.
+    if !std::path::Path::new(&format!("/proc/{parent}")).exists() {
+        anyhow::bail!("starting the worker: its parent has ended");
+    }
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+        .context("making the mounts private")?;
+    // Programs that look into /proc must see the new namespace's processes.
+    mount(
+        Some("proc"),
+        "/proc",
+        Some("proc"),
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+        none,
+    )
+    .context("mounting /proc")
+}
+
+fn supervise(worker: Pid) -> Result<u8> {
+    // A signal that arrives between the check and the wait must not be lost:
+    // the wait polls, at a pace that costs nothing.
+    sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&SigSet::all()), None)
+        .context("unblocking signals")?;
+    let mut asked: Option<std::time::Instant> = None;
+    let mut pause = std::time::Duration::from_millis(1);
+    loop {
+        match waitpid(worker, Some(WaitPidFlag::WNOHANG)).context("waiting for the worker")? {
+            WaitStatus::Exited(_, status) => return Ok(u8::try_from(status).unwrap_or(1)),
+            WaitStatus::Signaled(_, signal, _) => {
+                anyhow::bail!("the worker was ended by {signal}")
+            }
+            _ => {}
+        }
+        if let Some(signal) = interrupt::received() {
+            match asked {
+                None => {
+                    let _ = kill(worker, signal);
+                    asked = Some(std::time::Instant::now());
+                }
+                Some(since) if since.elapsed() > GRACE => {
+                    let _ = kill(worker, Signal::SIGKILL);
+                }
+                Some(_) => {}
+            }
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(std::time::Duration::from_millis(20));
+    }
+}
