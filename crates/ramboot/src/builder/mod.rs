@@ -1,0 +1,1 @@
+//! Builds the ramboot initrd of a kernel.

@@ -1,0 +1,1 @@
+//! The kernel's module indexes, as depmod writes them.
