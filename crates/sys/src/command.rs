@@ -241,6 +241,13 @@ impl std::fmt::Display for Cmd {
     }
 }
 
+/// Whether PATH has this program.
+pub fn in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .any(|dir| nix::unistd::access(&dir.join(program), nix::unistd::AccessFlags::X_OK).is_ok())
+}
+
 /// Ends the whole group: a tool's own children must not outlive it, or they
 /// would keep the target mounted.
 fn end_group(handle: &duct::Handle) {

@@ -131,6 +131,21 @@ impl Root {
         self.directory(path.as_ref()).map(drop)
     }
 
+    /// Makes a directory of root's with this mode, or gives an existing one
+    /// this owner and mode.
+    pub fn create_dir(&self, path: impl AsRef<Path>, mode: u32) -> Result<()> {
+        let path = path.as_ref();
+        self.directory(path)?;
+        // Not the O_PATH descriptor: fchmod refuses those.
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let doing = || self.doing("making", path);
+        let dir = self
+            .resolve(path, flags, Mode::empty())
+            .with_context(doing)?;
+        fchown(&dir, Some(Uid::from_raw(0)), Some(Gid::from_raw(0))).with_context(doing)?;
+        fchmod(&dir, Mode::from_bits_truncate(mode)).with_context(doing)
+    }
+
     /// Replaces `path` by a symbolic link to `target`.
     pub fn symlink(&self, target: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();

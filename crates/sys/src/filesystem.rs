@@ -88,6 +88,29 @@ impl Filesystem {
     }
 }
 
+/// Removes every signature that a prober knows from `device`: filesystems,
+/// RAID, LVM, LUKS and partition tables of earlier uses.
+pub fn wipe_signatures(device: &Path) -> Result<()> {
+    Cmd::new(
+        "wipefs",
+        format!("wiping old signatures off {}", device.display()),
+    )
+    .args(["--all", "--force", "--quiet"])
+    .arg(device)
+    .run()
+}
+
+/// The UUID of the filesystem on `device`, read anew from the device.
+pub fn probe_uuid(device: &Path) -> Result<String> {
+    Cmd::new(
+        "blkid",
+        format!("probing the filesystem on {}", device.display()),
+    )
+    .args(["--probe", "--output", "value", "--match-tag", "UUID"])
+    .arg(device)
+    .read()
+}
+
 /// A new random (version 4) UUID.
 pub fn new_uuid() -> Result<String> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/uuid")

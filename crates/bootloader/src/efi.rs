@@ -1,0 +1,44 @@
+//! Booting by EFI from the removable path, which needs no entry in the
+//! firmware's variables: an instance's may be lost with every migration.
+//!
+//! The filesystem is made and filled by dosfstools and mtools, so that the
+//! node's kernel need not know FAT.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use p2v_sys::Cmd;
+use p2v_sys::command::in_path;
+
+/// Fails, naming the package, if this node cannot make the partition.
+pub fn check() -> Result<()> {
+    for (program, package) in [("mkfs.vfat", "dosfstools"), ("mcopy", "mtools")] {
+        if !in_path(program) {
+            bail!("looking for {program}: not found; install {package}");
+        }
+    }
+    Ok(())
+}
+
+/// Makes the EFI system partition on `device` with GRUB's image on it.
+pub fn install(device: &Path, image: &[u8]) -> Result<()> {
+    let on = format!("on the EFI system partition {}", device.display());
+    Cmd::new("mkfs.vfat", format!("creating FAT {on}"))
+        .args(["-F", "32", "-n", "P2V-ESP"])
+        .arg(device)
+        .run()?;
+    mtools("mmd", &format!("making directories {on}"), device)
+        .args(["::/EFI", "::/EFI/BOOT"])
+        .run()?;
+    let scratch = tempfile::NamedTempFile::new().context("making a temporary file")?;
+    std::fs::write(scratch.path(), image)
+        .with_context(|| format!("writing {}", scratch.path().display()))?;
+    mtools("mcopy", &format!("copying GRUB {on}"), device)
+        .arg(scratch.path())
+        .arg("::/EFI/BOOT/BOOTX64.EFI")
+        .run()
+}
+
+fn mtools(program: &str, description: &str, device: &Path) -> Cmd {
+    Cmd::new(program, description).arg("-i").arg(device)
+}

@@ -1,0 +1,109 @@
+//! GRUB's image with the modules it needs, made by the node's `grub-mkimage`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use p2v_sys::Cmd;
+use p2v_sys::command::in_path;
+
+use crate::menu::Menu;
+
+/// Where Debian's grub-*-bin packages put the modules, a directory a platform.
+const GRUB_LIB: &str = "/usr/lib/grub";
+
+/// What both platforms need: to find a filesystem by its UUID, to read it, and
+/// to boot a kernel from it.
+const MODULES: &[&str] = &[
+    "btrfs",
+    "configfile",
+    "echo",
+    "ext2",
+    "halt",
+    "linux",
+    "ls",
+    "normal",
+    "part_gpt",
+    "part_msdos",
+    "reboot",
+    "search",
+    "search_fs_uuid",
+    "serial",
+    "sleep",
+    "terminal",
+    "test",
+    "xfs",
+];
+
+/// The firmware that an image is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Platform {
+    /// PC BIOS.
+    Bios,
+    /// 64-bit EFI on x86.
+    Efi,
+}
+
+impl Platform {
+    /// GRUB's name of it, also the modules' directory.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bios => "i386-pc",
+            Self::Efi => "x86_64-efi",
+        }
+    }
+
+    fn package(self) -> &'static str {
+        match self {
+            Self::Bios => "grub-pc-bin",
+            Self::Efi => "grub-efi-amd64-bin",
+        }
+    }
+
+    fn own_modules(self) -> &'static [&'static str] {
+        match self {
+            Self::Bios => &["biosdisk"],
+            Self::Efi => &["efi_gop", "efi_uga"],
+        }
+    }
+
+    pub(crate) fn directory(self) -> PathBuf {
+        Path::new(GRUB_LIB).join(self.name())
+    }
+
+    /// Fails, naming the package, if this node cannot make the image.
+    pub fn check(self) -> Result<()> {
+        let modules = self.directory();
+        if !modules.join("kernel.img").exists() {
+            bail!(
+                "looking for GRUB's modules in {}: not there; install {}",
+                modules.display(),
+                self.package()
+            );
+        }
+        if !in_path("grub-mkimage") {
+            bail!("looking for grub-mkimage: not found; install grub-common");
+        }
+        Ok(())
+    }
+}
+
+/// Makes the image that finds and shows `menu`.
+pub fn make(platform: Platform, menu: &Menu) -> Result<Vec<u8>> {
+    let doing = || format!("making GRUB's {} image", platform.name());
+    let scratch = tempfile::tempdir().with_context(doing)?;
+    let config = scratch.path().join("embedded.cfg");
+    let output = scratch.path().join("image");
+    std::fs::write(&config, menu.embedded_cfg()).with_context(doing)?;
+    Cmd::new("grub-mkimage", doing())
+        .args(["--format", platform.name(), "--prefix", "/boot/grub"])
+        .arg("--directory")
+        .arg(platform.directory())
+        .arg("--config")
+        .arg(&config)
+        .arg("--output")
+        .arg(&output)
+        .args(MODULES)
+        .args(platform.own_modules())
+        .run()?;
+    std::fs::read(&output).with_context(doing)
+}

@@ -1,0 +1,119 @@
+//! What the boot loader boots: the text of `grub.cfg`.
+
+use std::fmt;
+
+/// Where grub.cfg lies on the root filesystem.
+pub const GRUB_CFG: &str = "/boot/grub/grub.cfg";
+
+/// A console of the instance, as the kernel names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Console {
+    /// The screen, which Ganeti shows by VNC or SPICE.
+    Screen,
+    /// The first serial port, at Ganeti's 38400 baud.
+    Serial,
+    /// Xen's paravirtual console.
+    Xen,
+}
+
+impl fmt::Display for Console {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Screen => "tty0",
+            Self::Serial => "ttyS0,38400n8",
+            Self::Xen => "hvc0",
+        })
+    }
+}
+
+/// One kernel and initrd on a root filesystem.
+#[derive(Debug, Clone)]
+pub struct Menu {
+    /// UUID of the root filesystem, which also holds kernel and initrd.
+    pub root_uuid: String,
+    /// Path of the kernel on it.
+    pub kernel: String,
+    /// Path of the initrd on it.
+    pub initrd: String,
+    /// The consoles, the last one being /dev/console.
+    pub consoles: Vec<Console>,
+}
+
+impl Menu {
+    /// The kernel's command line.
+    pub fn command_line(&self) -> String {
+        // The interfaces are named by MAC in the root, so that the kernel's
+        // own names, unlike udev's, are right from the start.
+        let mut line = format!("root=UUID={} ro net.ifnames=0", self.root_uuid);
+        for console in &self.consoles {
+            line += &format!(" console={console}");
+        }
+        line
+    }
+
+    /// The text of grub.cfg.
+    pub fn grub_cfg(&self) -> String {
+        let terminal = if self.consoles.contains(&Console::Serial) {
+            // Without a serial port the command fails and the screen stays.
+            "if serial --unit=0 --speed=38400; then\n  \
+             terminal_input console serial\n  \
+             terminal_output console serial\nfi\n"
+        } else {
+            ""
+        };
+        format!(
+            "# Written by p2v-target when the instance was created.\n\
+             {terminal}\
+             set default=0\n\
+             set timeout=1\n\
+             \n\
+             menuentry \"p2v-target: boot into RAM\" {{\n  \
+             linux {kernel} {line}\n  \
+             initrd {initrd}\n\
+             }}\n",
+            kernel = self.kernel,
+            line = self.command_line(),
+            initrd = self.initrd,
+        )
+    }
+
+    /// The commands built into GRUB's image: they only find grub.cfg.
+    pub(crate) fn embedded_cfg(&self) -> String {
+        format!(
+            "search --no-floppy --fs-uuid --set=root {uuid}\n\
+             if [ -e ($root){GRUB_CFG} ]; then\n  \
+             set prefix=($root)/boot/grub\n  \
+             configfile ($root){GRUB_CFG}\n\
+             fi\n\
+             echo 'p2v-target: there is no {GRUB_CFG} on a filesystem {uuid}.'\n\
+             echo 'The disk was repartitioned and holds no system yet, or its boot loader is gone.'\n\
+             echo 'Start the instance with a kernel from the node, or reinstall it.'\n\
+             sleep --interruptible 86400\n",
+            uuid = self.root_uuid,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consoles_come_in_order_at_ganetis_speed() {
+        let menu = Menu {
+            root_uuid: "1234".into(),
+            kernel: "/boot/vmlinuz".into(),
+            initrd: "/boot/ramboot.img".into(),
+            consoles: vec![Console::Screen, Console::Serial],
+        };
+        let text = menu.grub_cfg();
+        assert!(text.contains("root=UUID=1234 ro"));
+        assert!(text.contains("console=tty0 console=ttyS0,38400n8\n"));
+        assert!(text.contains("serial --unit=0 --speed=38400"));
+        let screen = Menu {
+            consoles: vec![Console::Screen],
+            ..menu
+        };
+        assert!(!screen.grub_cfg().contains("serial"));
+    }
+}
