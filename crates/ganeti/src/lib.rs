@@ -1,1 +1,13 @@
-//! TODO
+//! Ganeti's OS interface: its environment comes in, and an installed disk goes
+//! out.
+//!
+//! Raw environment → [`job::Job`] → [`settings::Settings`] → the entry points,
+//! a file each. Only [`environment`] reads environment variables.
+
+pub mod authorized_keys;
+pub mod environment;
+mod findings;
+pub mod job;
+pub mod parameters;
+pub mod settings;
+pub mod verify;

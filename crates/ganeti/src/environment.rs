@@ -1,0 +1,1 @@
+//! The environment that Ganeti gives its OS scripts, raw and validated.

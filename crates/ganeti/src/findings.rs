@@ -1,0 +1,1 @@
+//! What is wrong with an input, gathered so that one message shows it all.

@@ -1,0 +1,1 @@
+//! What Ganeti asks for, validated.

@@ -1,0 +1,1 @@
+//! The OS parameters, and which setting each goes over.

@@ -1,0 +1,1 @@
+//! Ganeti's `verify` entry point: are the OS parameters valid?
