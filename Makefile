@@ -1,0 +1,70 @@
+# p2v-target: build, install, and the commands of the README.
+#
+#   make demo      a disk made by create, booted into RAM, shown over SSH
+#   make check     every test
+#   make bench     measured against its peers, side by side
+#   make install   [DESTDIR=...] onto a node, or into a package's tree
+#   make clean
+
+SHELL = /bin/sh
+DESTDIR =
+
+sbindir = /usr/sbin
+osdir = /usr/share/ganeti/os/p2v-target
+confdir = /etc/ganeti/instance-p2v-target
+cachedir = /var/cache/ganeti-instance-p2v-target
+statedir = /var/lib/ganeti-instance-p2v-target
+
+target = x86_64-unknown-linux-gnu
+binary = target/$(target)/release/p2v
+stage = target/stage
+
+hooks = $(wildcard hooks.d/[0-9]*)
+fixes = $(wildcard fixes.d/[0-9]*)
+
+.PHONY: all build setup demo check bench install stage clean
+
+all: build
+
+# What the machine needs, installed where it is missing.
+setup:
+	@tools/setup
+
+build:
+	@tools/require-rust
+	cargo build --quiet --release --package p2v
+
+# The OS directory and its configuration, in a tree of their own.
+stage: build
+	@rm -rf $(stage)
+	@$(MAKE) --no-print-directory install DESTDIR=$(stage)
+
+demo: setup stage
+	@cargo run --quiet --package p2v-tests --bin demo -- $(stage)
+
+check: setup stage
+	@tools/check $(stage)
+
+bench: setup stage
+	@cargo run --quiet --release --package p2v-tests --bin bench -- $(stage)
+
+# An admin's edited configuration is never overwritten: what is there stays,
+# and the new version lies beside it as NAME.new.
+install: build
+	install -d $(DESTDIR)$(sbindir) $(DESTDIR)$(osdir) $(DESTDIR)$(confdir)/variants \
+	  $(DESTDIR)$(confdir)/hooks.d $(DESTDIR)$(confdir)/fixes.d $(DESTDIR)$(statedir)
+	install -d -m 0700 $(DESTDIR)$(cachedir)
+	install -m 0755 $(binary) $(DESTDIR)$(sbindir)/p2v
+	ln -sf p2v $(DESTDIR)$(sbindir)/make-ramboot-initrd
+	ln -sf p2v $(DESTDIR)$(sbindir)/p2v-transfer
+	for name in create import export rename verify; do \
+	  ln -srf $(DESTDIR)$(sbindir)/p2v $(DESTDIR)$(osdir)/$$name || exit 1; \
+	done
+	install -m 0644 ganeti_api_version variants.list os-def/parameters.list $(DESTDIR)$(osdir)
+	tools/install-configuration $(DESTDIR)$(confdir) os-def/p2v-target.conf
+	tools/install-configuration $(DESTDIR)$(confdir)/variants os-def/variants/*.conf
+	tools/install-configuration $(DESTDIR)$(confdir)/hooks.d $(hooks)
+	tools/install-configuration $(DESTDIR)$(confdir)/fixes.d $(fixes)
+
+clean:
+	rm -rf target

@@ -1,0 +1,162 @@
+//! The applet table, and the choice among it: by the exact name that the
+//! binary was called by, else by the first argument.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{ArgMatches, Command};
+
+use crate::{commands, log};
+
+/// One program of the binary.
+pub struct Applet {
+    /// Its name first, then what else it may be called by.
+    pub names: &'static [&'static str],
+    /// Its arguments.
+    pub command: fn() -> Command,
+    /// Its work; the status the process exits with.
+    pub run: fn(&ArgMatches) -> Result<u8>,
+}
+
+/// Every program of the binary.
+pub const APPLETS: &[Applet] = &[
+    Applet {
+        names: &["create"],
+        command: commands::create,
+        run: commands::run_create,
+    },
+    Applet {
+        names: &["import"],
+        command: commands::import,
+        run: commands::run_missing,
+    },
+    Applet {
+        names: &["export"],
+        command: commands::export,
+        run: commands::run_missing,
+    },
+    Applet {
+        names: &["rename"],
+        command: commands::rename,
+        run: commands::run_missing,
+    },
+    Applet {
+        names: &["verify"],
+        command: commands::verify,
+        run: commands::run_verify,
+    },
+    Applet {
+        names: &["initrd", "make-ramboot-initrd"],
+        command: commands::initrd,
+        run: commands::run_initrd,
+    },
+    Applet {
+        names: &["transfer", "p2v-transfer"],
+        command: commands::transfer,
+        run: commands::run_missing,
+    },
+    Applet {
+        names: &["init"],
+        command: commands::init,
+        run: commands::run_init,
+    },
+    Applet {
+        names: &["ready"],
+        command: commands::ready,
+        run: commands::run_ready,
+    },
+];
+
+/// Runs what `args`, the whole command line, asks for.
+pub fn dispatch(args: Vec<OsString>) -> ExitCode {
+    let called = args.first().map(OsString::as_os_str).unwrap_or_default();
+    match by_name(called) {
+        Some(applet) => {
+            let name = basename(called).to_string_lossy().into_owned();
+            let command = (applet.command)().bin_name(name.clone()).name(name);
+            run(applet, &matches(command, args))
+        }
+        None => {
+            let all = matches(whole(), args);
+            let (name, its_matches) = all.subcommand().expect("clap requires a subcommand");
+            let applet = by_name(OsStr::new(name)).expect("clap knows only the table's names");
+            run(applet, its_matches)
+        }
+    }
+}
+
+fn run(applet: &Applet, matches: &ArgMatches) -> ExitCode {
+    log::start();
+    match (applet.run)(matches) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            log::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Parses, or prints the usage and exits with status 0 for `--help` and 2 for
+/// wrong arguments.
+fn matches(command: Command, args: Vec<OsString>) -> ArgMatches {
+    command
+        .try_get_matches_from(args)
+        .unwrap_or_else(|error| error.exit())
+}
+
+/// `p2v` itself, every applet a subcommand.
+fn whole() -> Command {
+    Command::new("p2v")
+        .about("Moves physical Linux machines into Ganeti instances")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands(APPLETS.iter().map(|applet| {
+            (applet.command)()
+                .name(applet.names[0])
+                .aliases(&applet.names[1..])
+        }))
+}
+
+fn by_name(called: &OsStr) -> Option<&'static Applet> {
+    let name = basename(called).to_str()?;
+    APPLETS.iter().find(|applet| applet.names.contains(&name))
+}
+
+fn basename(path: &OsStr) -> &OsStr {
+    Path::new(path).file_name().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_choose_exactly() {
+        for (called, first_name) in [
+            ("/usr/share/ganeti/os/p2v-target/create", Some("create")),
+            ("./verify", Some("verify")),
+            ("make-ramboot-initrd", Some("initrd")),
+            ("/init", Some("init")),
+            ("p2v", None),
+            ("create.sh", None),
+            ("recreate", None),
+            ("", None),
+        ] {
+            let found = by_name(OsStr::new(called)).map(|applet| applet.names[0]);
+            assert_eq!(found, first_name, "{called}");
+        }
+    }
+
+    #[test]
+    fn every_applet_is_a_sound_command_of_a_unique_name() {
+        whole().debug_assert();
+        let mut names: Vec<_> = APPLETS.iter().flat_map(|a| a.names).collect();
+        names.sort();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}
