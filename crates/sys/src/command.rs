@@ -3,12 +3,18 @@
 //! error in the message when they fail.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, pipe2};
 
 use crate::interrupt;
 
@@ -124,19 +130,31 @@ impl Cmd {
     }
 
     /// Runs to a successful end, with its output shown as it comes, on our
-    /// standard error: our standard output belongs to data alone.
+    /// standard error: our standard output belongs to data alone. An error
+    /// carries the end of that output too.
     pub fn run_shown(&self) -> Result<()> {
-        let expression = self.expression().stdout_to_stderr();
-        self.finish(&expression).map(drop)
+        let (shown, writer) = Shown::start().with_context(|| self.description.clone())?;
+        let expression = self.expression().stdout_to_stderr().stderr_file(writer);
+        let result = self.execute(&expression);
+        // Our own copy of the pipe's writing end goes, so that the pipe ends.
+        drop(expression);
+        let mut output = result?;
+        output.stderr = shown.last_words();
+        self.judge(output).map(drop)
     }
 
     fn expression(&self) -> duct::Expression {
         let mut expression = duct::cmd(&self.program, &self.args);
+        // In duct what is said first has the last word: `full_env` after `env`
+        // would be overruled, before it would clear it.
+        let own = self.env.iter().cloned();
+        let always = (OsString::from("LC_ALL"), OsString::from("C"));
         if self.clear_env {
-            expression = expression.full_env(std::iter::empty::<(OsString, OsString)>());
-        }
-        for (name, value) in &self.env {
-            expression = expression.env(name, value);
+            expression = expression.full_env(own.chain([always]));
+        } else {
+            for (name, value) in own.chain([always]) {
+                expression = expression.env(name, value);
+            }
         }
         if let Some(dir) = &self.dir {
             expression = expression.dir(dir);
@@ -146,7 +164,6 @@ impl Cmd {
             None => expression.stdin_null(),
         };
         expression
-            .env("LC_ALL", "C")
             .before_spawn(|command| {
                 use std::os::unix::process::CommandExt;
                 command.process_group(0);
@@ -156,6 +173,11 @@ impl Cmd {
     }
 
     fn finish(&self, expression: &duct::Expression) -> Result<std::process::Output> {
+        self.execute(expression)
+            .and_then(|output| self.judge(output))
+    }
+
+    fn execute(&self, expression: &duct::Expression) -> Result<std::process::Output> {
         tracing::debug!("running {self}");
         let handle = expression
             .start()
@@ -167,7 +189,10 @@ impl Cmd {
                 return Err(error);
             }
         };
-        let output = output.with_context(|| self.description.clone())?;
+        output.with_context(|| self.description.clone())
+    }
+
+    fn judge(&self, output: std::process::Output) -> Result<std::process::Output> {
         if output.status.success() {
             return Ok(output);
         }
@@ -248,6 +273,57 @@ pub fn in_path(program: &str) -> bool {
         .any(|dir| nix::unistd::access(&dir.join(program), nix::unistd::AccessFlags::X_OK).is_ok())
 }
 
+/// A program's output on its way to our standard error, its end remembered.
+struct Shown {
+    words: Arc<Mutex<Vec<u8>>>,
+    ended: Receiver<()>,
+}
+
+impl Shown {
+    /// Starts the copying; the program is to write to the returned end.
+    fn start() -> Result<(Self, OwnedFd)> {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).context("making a pipe")?;
+        let words = Arc::new(Mutex::new(Vec::new()));
+        let (end, ended) = sync_channel(0);
+        let remembered = Arc::clone(&words);
+        std::thread::Builder::new()
+            .name("output".to_owned())
+            .spawn(move || {
+                copy_output(File::from(reader), &remembered);
+                drop(end);
+            })
+            .context("starting a thread")?;
+        Ok((Self { words, ended }, writer))
+    }
+
+    /// What the program wrote last. A daemon that it left behind may keep the
+    /// pipe open: what comes within the grace is waited for, no more.
+    fn last_words(self) -> Vec<u8> {
+        let _ = self.ended.recv_timeout(GRACE);
+        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *words)
+    }
+}
+
+fn copy_output(mut reader: File, words: &Mutex<Vec<u8>>) {
+    let mut buffer = [0; 4096];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(length) => {
+                // Nobody may be listening: the program must not stop for it.
+                let _ = std::io::stderr().write_all(&buffer[..length]);
+                let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
+                words.extend_from_slice(&buffer[..length]);
+                let surplus = words.len().saturating_sub(STDERR_TAIL);
+                words.drain(..surplus);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
 /// Ends the whole group: a tool's own children must not outlive it, or they
 /// would keep the target mounted.
 fn end_group(handle: &duct::Handle) {
@@ -315,6 +391,48 @@ mod tests {
             .unwrap_err();
         assert!(start.elapsed() < Duration::from_secs(30));
         assert!(format!("{error:#}").contains("did not end within"));
+    }
+
+    #[test]
+    fn the_environment_is_the_given_one() {
+        let text = Cmd::new("/usr/bin/env", "listing")
+            .env("A", "1")
+            .env("LC_ALL", "de_DE")
+            .clear_env()
+            .env("B", "2 3")
+            .read()
+            .unwrap();
+        let mut lines: Vec<_> = text.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["A=1", "B=2 3", "LC_ALL=C"]);
+        let text = Cmd::new("/usr/bin/env", "listing").env("A", "1").read();
+        let text = text.unwrap();
+        assert!(text.contains("A=1\n") || text.ends_with("A=1"), "{text}");
+        assert!(
+            text.contains("PATH=") && text.contains("LC_ALL=C"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn shown_output_is_in_the_error_too() {
+        let error = Cmd::new("sh", "talking")
+            .args(["-c", "echo first; echo last words >&2; exit 3"])
+            .run_shown()
+            .unwrap_err();
+        let text = format!("{error:#}");
+        assert_eq!(
+            text,
+            "talking: `sh` ended with exit status 3: first\nlast words"
+        );
+    }
+
+    #[test]
+    fn a_daemon_left_behind_does_not_hold_up_shown_output() {
+        let start = Instant::now();
+        let command = Cmd::new("sh", "leaving a daemon").args(["-c", "sleep 8 &"]);
+        command.run_shown().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(7));
     }
 
     #[test]
