@@ -19,8 +19,8 @@ target = x86_64-unknown-linux-gnu
 binary = target/$(target)/release/p2v
 stage = target/stage
 
-hooks = $(wildcard hooks.d/[0-9]*)
-fixes = $(wildcard fixes.d/[0-9]*)
+hooks = $(wildcard hooks.d/*)
+fixes = $(wildcard fixes.d/*)
 
 .PHONY: all build setup demo check bench install stage clean
 
