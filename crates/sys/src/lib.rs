@@ -5,6 +5,7 @@
 //! only what it did. This crate knows nothing of Ganeti, hooks or initrds, and
 //! never imports a role. It is the only one in which `unsafe` may stand.
 
+pub mod block;
 pub mod command;
 pub mod contained;
 pub mod disk;

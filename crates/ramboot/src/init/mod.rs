@@ -1,1 +1,141 @@
-//! PID 1 of the ramboot initrd.
+//! PID 1 of the ramboot initrd: loads the drivers, finds the root, moves it
+//! into RAM, lets the disk go and hands over to the root's own init.
+//!
+//! Each step is a line on the console. Nothing is written to any disk, and no
+//! other program is run. What the kernel command line can say is in
+//! [`cmdline`].
+//!
+//! A root may have a file [`EXCLUDE`], which names what is not to be copied,
+//! one absolute path a line, like `ramboot.exclude=`.
+
+pub(crate) mod block_device;
+mod cmdline;
+mod console;
+mod copy;
+mod drivers;
+mod early;
+mod failure;
+mod find_root;
+mod memory;
+mod mount_root;
+mod partition_table;
+pub(crate) mod release;
+mod superblock;
+mod switch_root;
+mod tree;
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use p2v_sys::Root;
+
+use cmdline::{CommandLine, OnError};
+use drivers::Drivers;
+use memory::{Memory, RAM, Room, megabytes};
+use mount_root::DiskRoot;
+use tree::Tree;
+
+/// The file of a root that names what is not to be copied into RAM.
+pub const EXCLUDE: &str = "/etc/ramboot.exclude";
+
+/// Boots. Exits with status 1 unless it is PID 1 of a ramboot initrd; else it
+/// becomes the next init, or ends as `ramboot.onerror=` says.
+pub fn run() -> ! {
+    if let Err(error) = early::check() {
+        eprintln!("p2v: error: {error:#}");
+        std::process::exit(1);
+    }
+    let line = failure::guarded(|| {
+        early::mount_kernel_filesystems()?;
+        CommandLine::read()
+    });
+    match line {
+        Ok(line) => {
+            let Err(error) = failure::guarded(|| boot(&line));
+            failure::end(&error, line.on_error)
+        }
+        Err(error) => failure::end(&error, OnError::Wait),
+    }
+}
+
+fn boot(line: &CommandLine) -> Result<Infallible> {
+    let root = greet(line);
+    let mut drivers = Drivers::open(line)?;
+    let device = find_root::wait(line, &mut drivers)?;
+    let modules = drivers.loaded();
+    console::say(format!("root {root} is {device}, {modules} modules loaded"));
+    let disk = DiskRoot::mount(&device, line, &mut drivers)?;
+    let init = disk.bootable(line.init.as_deref())?;
+    move_to_ram(&disk, line)?;
+    disk.close()?;
+    let free = release::prove(&device)?.join(", ");
+    console::say(format!("disk released: {free} can be written to"));
+    switch_root::hand_over(Path::new(RAM), &init)
+}
+
+fn greet(line: &CommandLine) -> String {
+    console::say(concat!(
+        "p2v ",
+        env!("CARGO_PKG_VERSION"),
+        ": moving the root into RAM"
+    ));
+    for warning in &line.warnings {
+        console::warn(format!("kernel command line: {warning}"));
+    }
+    line.root
+        .as_ref()
+        .map_or_else(String::new, ToString::to_string)
+}
+
+/// Copies the mounted root to a tmpfs, if the memory suffices.
+fn move_to_ram(disk: &DiskRoot, line: &CommandLine) -> Result<()> {
+    let mut exclude = listed_in_root(disk.path())?;
+    exclude.extend(line.exclude.iter().cloned());
+    let tree = Tree::list(disk.path(), &exclude)?;
+    let memory = Memory::read()?;
+    let room = Room::plan(&tree, memory, line.size)?;
+    console::say(format!(
+        "copying {} MB in {} files into RAM: {} MB needed of {} MB available",
+        megabytes(tree.data()),
+        tree.entries.len(),
+        megabytes(tree.memory()),
+        memory.available >> 20
+    ));
+    let ram = memory::mount(room)?;
+    let start = Instant::now();
+    let copied = copy::copy(&tree, ram.target())?;
+    // It is to stay.
+    std::mem::forget(ram);
+    report(copied, start);
+    Ok(())
+}
+
+fn report(copied: copy::Copied, start: Instant) {
+    let time = start.elapsed();
+    console::say(format!(
+        "copied {} MB in {:.1} s, {} MB/s",
+        megabytes(copied.bytes),
+        time.as_secs_f64(),
+        copy::rate(copied.bytes, time)
+    ));
+    if copied.lost_attributes > 0 {
+        console::warn(format!(
+            "{} extended attributes of users (user.*) are not in RAM: \
+             this kernel's tmpfs does not take them",
+            copied.lost_attributes
+        ));
+    }
+}
+
+fn listed_in_root(root: &Path) -> Result<Vec<PathBuf>> {
+    let text = Root::open(root)?.read_text(EXCLUDE);
+    let text = text.with_context(|| format!("reading {EXCLUDE} of the root"))?;
+    let text = text.unwrap_or_default();
+    let lines = text.lines().map(str::trim);
+    Ok(lines
+        .filter(|l| l.starts_with('/'))
+        .map(PathBuf::from)
+        .collect())
+}
