@@ -1,0 +1,199 @@
+//! SSH into a virtual machine, as a migrator does it: with a key, and with the
+//! host key that the node wrote down when it created the instance.
+
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use p2v_sys::Cmd;
+
+/// How long one attempt to reach the server may take. Short: QEMU's network
+/// accepts before the guest does, and tells nothing when the guest is up.
+const ATTEMPT: Duration = Duration::from_millis(500);
+
+/// Between two attempts: the resolution of what is measured.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A key pair of the test's own.
+#[derive(Debug)]
+pub struct Key {
+    private: PathBuf,
+    public: String,
+}
+
+impl Key {
+    /// Makes the pair at `path` and `path`.pub.
+    pub fn generate(path: &Path) -> Result<Self> {
+        Cmd::new("ssh-keygen", "making a key to log in with")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "p2v-tests", "-f"])
+            .arg(path)
+            .run()?;
+        let public = path.with_extension("pub");
+        Ok(Self {
+            private: path.to_owned(),
+            public: std::fs::read_to_string(&public)
+                .with_context(|| format!("reading {}", public.display()))?,
+        })
+    }
+
+    /// The line for authorized_keys.
+    pub fn public(&self) -> &str {
+        &self.public
+    }
+}
+
+/// A way into a virtual machine.
+#[derive(Debug)]
+pub struct Ssh {
+    port: u16,
+    key: PathBuf,
+    known_hosts: PathBuf,
+}
+
+impl Ssh {
+    /// Root's login at a local port, with `state` as the node's INSTANCE.json:
+    /// the server must show one of the host keys that are in it.
+    pub fn new(port: u16, key: &Key, state: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(state)
+            .with_context(|| format!("reading what the node remembers, {}", state.display()))?;
+        let known_hosts = key.private.with_extension(format!("known_hosts.{port}"));
+        std::fs::write(&known_hosts, known_hosts_lines(&text, port)?)
+            .with_context(|| format!("writing {}", known_hosts.display()))?;
+        Ok(Self {
+            port,
+            key: key.private.clone(),
+            known_hosts,
+        })
+    }
+
+    /// The same with the host's public keys themselves, for a machine that no
+    /// create of ours has made.
+    pub fn with_host_keys(port: u16, key: &Key, public_keys: &[String]) -> Result<Self> {
+        let known_hosts = key.private.with_extension(format!("known_hosts.{port}"));
+        std::fs::write(&known_hosts, lines_of(public_keys, port))
+            .with_context(|| format!("writing {}", known_hosts.display()))?;
+        Ok(Self {
+            port,
+            key: key.private.clone(),
+            known_hosts,
+        })
+    }
+
+    /// Runs a command line in the machine's shell and returns its output.
+    pub fn run(&self, line: &str) -> Result<String> {
+        self.command(line).read()
+    }
+
+    /// Whether the server offers to take a password.
+    pub fn offers_password(&self) -> Result<bool> {
+        let refused = self
+            .options(Cmd::new("ssh", "asking which logins the server takes"))
+            .args(["-o", "PreferredAuthentications=none"])
+            .args(["-o", "PubkeyAuthentication=no"])
+            .args(["root@127.0.0.1", "true"])
+            .run();
+        match refused {
+            Ok(()) => bail!("the server let us in with nothing at all"),
+            Err(error) => {
+                let text = format!("{error:#}");
+                if !text.contains("Permission denied (") {
+                    return Err(error);
+                }
+                Ok(text.contains("password") || text.contains("keyboard-interactive"))
+            }
+        }
+    }
+
+    fn command(&self, line: &str) -> Cmd {
+        let doing = format!("running `{line}` in the virtual machine");
+        self.options(Cmd::new("ssh", doing))
+            .arg("-i")
+            .arg(&self.key)
+            .args(["root@127.0.0.1", line])
+            .timeout(Duration::from_secs(180))
+    }
+
+    fn options(&self, command: Cmd) -> Cmd {
+        command
+            .args(["-F", "none", "-o", "BatchMode=yes"])
+            .args(["-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR"])
+            .args(["-o", "GlobalKnownHostsFile=none", "-o", "ConnectTimeout=60"])
+            .args(["-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"])
+            .arg("-o")
+            .arg(format!("UserKnownHostsFile={}", self.known_hosts.display()))
+            .arg("-p")
+            .arg(self.port.to_string())
+    }
+}
+
+/// Waits until the server at a local port says that it speaks SSH.
+pub fn wait_for_banner(port: u16, within: Duration) -> Result<()> {
+    let deadline = Instant::now() + within;
+    while Instant::now() < deadline {
+        if banner(port).is_some_and(|text| &text == b"SSH-2.0-") {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    bail!(
+        "waiting for an SSH server at port {port}: none within {} s",
+        within.as_secs()
+    )
+}
+
+fn banner(port: u16) -> Option<[u8; 8]> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, ATTEMPT).ok()?;
+    stream.set_read_timeout(Some(ATTEMPT)).ok()?;
+    let mut text = [0; 8];
+    stream.read_exact(&mut text).ok()?;
+    Some(text)
+}
+
+/// Every host key in an INSTANCE.json as known_hosts lines.
+fn known_hosts_lines(state: &str, port: u16) -> Result<String> {
+    let state: serde_json::Value =
+        serde_json::from_str(state).context("parsing what the node remembers")?;
+    let keys: Vec<String> = state["host_keys"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|key| key["public_key"].as_str().map(str::to_owned))
+        .collect();
+    if keys.is_empty() {
+        bail!("parsing what the node remembers: it has no host key");
+    }
+    Ok(lines_of(&keys, port))
+}
+
+fn lines_of(public_keys: &[String], port: u16) -> String {
+    public_keys
+        .iter()
+        .map(|key| format!("[127.0.0.1]:{port} {}\n", key.trim()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_keys_become_known_hosts() {
+        let state = r#"{"host_keys":[{"kind":"ed25519","public_key":"ssh-ed25519 AAAA root@x"}]}"#;
+        assert_eq!(
+            known_hosts_lines(state, 2200).unwrap(),
+            "[127.0.0.1]:2200 ssh-ed25519 AAAA root@x\n"
+        );
+        assert!(known_hosts_lines(r#"{"host_keys":[]}"#, 22).is_err());
+    }
+
+    #[test]
+    fn a_port_without_a_server_is_an_error_in_time() {
+        let start = Instant::now();
+        // Port 1 of the loopback is nobody's.
+        assert!(wait_for_banner(1, Duration::from_millis(300)).is_err());
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+}
