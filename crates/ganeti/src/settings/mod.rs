@@ -1,2 +1,159 @@
 //! The settings of a create: defaults, p2v-target.conf, the variant's file and
 //! the OS parameters, each going over what came before.
+//!
+//! Names, meaning and syntax are instance-debootstrap's ([`syntax`]: no shell
+//! runs). Everything is checked before anything is used, and one error lists
+//! every wrong value with the file and line it comes from.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use p2v_sys::filesystem::Filesystem;
+use serde::Serialize;
+
+use crate::authorized_keys::AuthorizedKey;
+
+mod example;
+mod layers;
+mod scope;
+mod syntax;
+pub(crate) mod table;
+mod values;
+mod variant;
+
+pub use example::example_conf;
+pub use scope::Origin;
+pub use values::{PartitionStyle, Url};
+
+/// The configuration file's name in the configuration directory.
+pub const CONF_NAME: &str = "p2v-target.conf";
+
+/// Where the node's files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsPaths {
+    /// p2v-target.conf, variants, hooks.d, fixes.d, authorized_keys.
+    pub config_dir: PathBuf,
+    /// The OS definition: entry points and Ganeti's lists.
+    pub os_dir: PathBuf,
+    /// The bootstrap roots.
+    pub cache_dir: PathBuf,
+    /// An INSTANCE.json for each instance.
+    pub state_dir: PathBuf,
+}
+
+impl Default for SettingsPaths {
+    fn default() -> Self {
+        Self {
+            config_dir: "/etc/ganeti/instance-p2v-target".into(),
+            os_dir: "/usr/share/ganeti/os/p2v-target".into(),
+            cache_dir: "/var/cache/ganeti-instance-p2v-target".into(),
+            state_dir: "/var/lib/ganeti-instance-p2v-target".into(),
+        }
+    }
+}
+
+/// The settings of a create, checked. [`Settings::load`] makes them.
+#[derive(Debug, Clone, Serialize)]
+pub struct Settings {
+    /// The suite to bootstrap.
+    pub suite: String,
+    /// Its architecture, in Debian's words.
+    pub arch: String,
+    /// Where its packages come from; `None`: the bootstrap tool's default.
+    pub mirror: Option<Url>,
+    /// The proxy that they come through.
+    pub proxy: Option<Url>,
+    /// The archive's components; none: the bootstrap tool's default.
+    pub components: Vec<String>,
+    /// Packages besides those that a target needs.
+    pub extra_pkgs: Vec<String>,
+    /// The directory of the hooks.
+    pub customize_dir: PathBuf,
+    /// The directory of the variants' files.
+    pub variants_dir: PathBuf,
+    /// Whether new roots go into the cache.
+    pub generate_cache: bool,
+    /// After how many days a cached root is dropped; `None`: never.
+    pub clean_cache: Option<u32>,
+    /// The partition table of the disk.
+    pub partition_style: PartitionStyle,
+    /// What partitions are aligned to, in sectors of 512 bytes.
+    pub partition_alignment: u64,
+    /// The root's filesystem.
+    pub filesystem: Filesystem,
+    /// The file of the public keys that may log in.
+    pub authorized_keys_file: PathBuf,
+    /// The public keys given by the OS parameter; see
+    /// [`crate::authorized_keys::collect`] for all.
+    pub authorized_keys: Vec<AuthorizedKey>,
+    /// How long one hook may take.
+    pub hook_timeout: Duration,
+    /// What the files export, for hooks.
+    #[serde(skip)]
+    exported: BTreeMap<String, String>,
+    /// Where each setting comes from, by its name in the files.
+    #[serde(skip)]
+    origins: BTreeMap<&'static str, Origin>,
+    /// What in the files is probably not meant so; logged by
+    /// [`Settings::load`].
+    #[serde(skip)]
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// The alignment of partitions in bytes.
+    pub fn alignment_bytes(&self) -> u64 {
+        self.partition_alignment * 512
+    }
+
+    /// Where a setting comes from, by its name in the files (`SUITE`).
+    pub fn origin(&self, name: &str) -> &Origin {
+        self.origins.get(name).unwrap_or(&Origin::Default)
+    }
+
+    /// The variables that hooks get from the settings, by their names in
+    /// instance-debootstrap, and what the files export. Whoever runs hooks
+    /// adds [`crate::environment::Environment::hook_environment`], and TARGET,
+    /// BLOCKDEV and FSYSDEV.
+    pub fn hook_variables(&self) -> BTreeMap<String, String> {
+        let mut variables = self.exported.clone();
+        let ours = [
+            ("SUITE", self.suite.clone()),
+            ("ARCH", self.arch.clone()),
+            ("PARTITION_STYLE", self.partition_style.name().to_owned()),
+            ("EXTRA_PKGS", self.extra_pkgs.join(",")),
+            ("FILESYSTEM", self.filesystem.name().to_owned()),
+        ];
+        variables.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+        variables
+    }
+}
+
+/// Nothing set: only the ground that the table's defaults are put on.
+pub(crate) fn blank() -> Settings {
+    Settings {
+        suite: String::new(),
+        arch: String::new(),
+        mirror: None,
+        proxy: None,
+        components: Vec::new(),
+        extra_pkgs: Vec::new(),
+        customize_dir: PathBuf::new(),
+        variants_dir: PathBuf::new(),
+        generate_cache: true,
+        clean_cache: None,
+        partition_style: PartitionStyle::Msdos,
+        partition_alignment: 0,
+        filesystem: Filesystem::Ext4,
+        authorized_keys_file: PathBuf::new(),
+        authorized_keys: Vec::new(),
+        hook_timeout: Duration::ZERO,
+        exported: BTreeMap::new(),
+        origins: BTreeMap::new(),
+        warnings: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,409 @@
+//! Configuration files: the part of the shell's syntax that sets variables,
+//! read by ourselves. No shell runs, so a file can neither do anything nor
+//! depend on anything.
+//!
+//! Read are, each meaning what it means to a shell:
+//!
+//! - `NAME=value`, `NAME+=value` (as in bash), several on a line with blanks or
+//!   `;` between them;
+//! - `export NAME=value`, `export NAME`: hooks get the variable;
+//! - `: ${NAME:=value}`, also in double quotes: sets NAME if it is empty;
+//! - in values `'…'`, `"…"`, `\`, `$NAME` and `${NAME}`;
+//! - `#` comments, and lines continued by a backslash at their end.
+//!
+//! Everything else is an error that names the line. What a shell would not
+//! take literally (`*` in a command, `~`, `{`, `|`, …) must be quoted.
+
+use std::iter::Peekable;
+use std::path::Path;
+use std::str::Chars;
+
+use anyhow::{Result, bail};
+
+use super::scope::Scope;
+use crate::findings::quoted;
+
+/// Said of every line that is something else.
+const ALLOWED: &str = "only NAME=value, NAME+=value, export NAME=value, : ${NAME:=value} and # \
+    comments are read here, and no shell runs";
+
+/// Reads a file's text and sets its variables in `scope`. The error names the
+/// file, the line, its text and what is allowed.
+pub(super) fn evaluate(text: &[u8], file: &Path, scope: &mut Scope) -> Result<()> {
+    let doing = format!("reading {}", file.display());
+    let text = match std::str::from_utf8(text) {
+        Ok(text) => text,
+        Err(error) => {
+            let line = 1 + newlines(&text[..error.valid_up_to()]);
+            bail!("{doing}: line {line}: not valid UTF-8");
+        }
+    };
+    let odd = |c: char| c == '\0' || c == '\r';
+    if let Some(position) = text.find(odd) {
+        let line = 1 + newlines(&text.as_bytes()[..position]);
+        bail!("{doing}: line {line}: a carriage return or NUL: lines must end as on Unix");
+    }
+    let mut parser = Parser {
+        rest: text.chars().peekable(),
+        line: 1,
+        file,
+        scope,
+    };
+    match parser.file() {
+        Ok(()) => Ok(()),
+        Err(Fault { line, reason }) => {
+            let shown = text.lines().nth(line - 1).unwrap_or_default().trim();
+            bail!("{doing}: line {line}: {}: {reason}", quoted(shown))
+        }
+    }
+}
+
+fn newlines(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// What is wrong, and in which line.
+struct Fault {
+    line: usize,
+    reason: String,
+}
+
+/// Where a value stands, which decides where it ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// After `NAME=`: up to a blank, a `;` or the line's end.
+    Assignment,
+    /// In `${NAME:=…}`: up to the brace.
+    Braces,
+    /// In `"${NAME:=…}"`: up to the brace; what quotes mean there differs
+    /// between shells, so there may be none.
+    QuotedBraces,
+}
+
+struct Parser<'a> {
+    rest: Peekable<Chars<'a>>,
+    line: usize,
+    file: &'a Path,
+    scope: &'a mut Scope,
+}
+
+impl Parser<'_> {
+    fn file(&mut self) -> Result<(), Fault> {
+        loop {
+            self.skip_blanks()?;
+            match self.rest.peek() {
+                None => return Ok(()),
+                Some('\n') => drop(self.next()),
+                Some('#') => self.skip_comment(),
+                Some(_) => self.command()?,
+            }
+        }
+    }
+
+    /// One command, with the `;` that ends it.
+    fn command(&mut self) -> Result<(), Fault> {
+        let line = self.line;
+        let name = self.name();
+        match (name.as_str(), self.rest.peek().copied()) {
+            ("", Some(':')) => {
+                self.next();
+                self.arguments(line, Self::default_value)?;
+            }
+            ("export", Some(' ' | '\t' | '\\')) => {
+                let count = self.arguments(line, |parser| {
+                    let name = parser.name();
+                    parser.assignment(&name, true)
+                })?;
+                if count == 0 {
+                    return Err(self.fault_at(line, "export needs a name"));
+                }
+            }
+            ("export", _) => return Err(self.fault_at(line, "export needs a name")),
+            (name, _) => {
+                self.assignment(name, false)?;
+                self.arguments(line, |parser| {
+                    let name = parser.name();
+                    parser.assignment(&name, false)
+                })?;
+            }
+        }
+        if self.rest.peek() == Some(&';') {
+            self.next();
+        }
+        Ok(())
+    }
+
+    /// The words after a command's first, each read by `read`, and how many
+    /// there are.
+    fn arguments(
+        &mut self,
+        line: usize,
+        read: impl Fn(&mut Self) -> Result<(), Fault>,
+    ) -> Result<usize, Fault> {
+        let mut count = 0;
+        loop {
+            let parted = self.skip_blanks()?;
+            match self.rest.peek() {
+                None | Some('\n' | ';') => return Ok(count),
+                Some('#') if parted => return Ok(count),
+                Some(_) if parted => read(self)?,
+                Some(_) => return Err(self.fault_at(line, ALLOWED)),
+            }
+            count += 1;
+        }
+    }
+
+    /// `=value` or `+=value` after a name; nothing after an exported one.
+    fn assignment(&mut self, name: &str, export: bool) -> Result<(), Fault> {
+        let line = self.line;
+        if name.is_empty() {
+            return Err(self.fault(ALLOWED));
+        }
+        let append = self.rest.peek() == Some(&'+');
+        if append {
+            self.next();
+        }
+        match self.rest.peek().copied() {
+            Some('=') => drop(self.next()),
+            Some(' ' | '\t' | '\n' | ';') | None if export && !append => {
+                let exported = self.scope.export(name);
+                return exported.map_err(|reason| self.fault_at(line, reason));
+            }
+            Some('[') => return Err(self.fault("arrays are not supported")),
+            Some(' ' | '\t') if self.equals_follows() => {
+                return Err(self.fault("there must be no blanks around ="));
+            }
+            _ => return Err(self.fault(ALLOWED)),
+        }
+        let value = self.value(Place::Assignment)?;
+        let place = (self.file, line);
+        let mut assigned = self.scope.assign(name, &value, append, place);
+        if export {
+            assigned = assigned.and_then(|()| self.scope.export(name));
+        }
+        assigned.map_err(|reason| self.fault_at(line, reason))
+    }
+
+    fn equals_follows(&self) -> bool {
+        let mut ahead = self.rest.clone();
+        let after = ahead.find(|c| *c != ' ' && *c != '\t');
+        after == Some('=')
+    }
+
+    /// `${NAME:=value}`, the argument of `:`.
+    fn default_value(&mut self) -> Result<(), Fault> {
+        const SHAPE: &str = "after `:` only ${NAME:=value} is allowed";
+        let line = self.line;
+        let in_quotes = self.rest.peek() == Some(&'"');
+        if in_quotes {
+            self.next();
+        }
+        for wanted in ['$', '{'] {
+            self.expect(wanted, SHAPE)?;
+        }
+        let name = self.name();
+        if name.is_empty() {
+            return Err(self.fault(SHAPE));
+        }
+        for wanted in [':', '='] {
+            self.expect(wanted, SHAPE)?;
+        }
+        let place = if in_quotes {
+            Place::QuotedBraces
+        } else {
+            Place::Braces
+        };
+        let value = self.value(place)?;
+        self.expect('}', "the brace is not closed in this line")?;
+        if in_quotes {
+            self.expect('"', SHAPE)?;
+        }
+        if !self.scope.is_empty(&name) {
+            return Ok(());
+        }
+        let assigned = self.scope.assign(&name, &value, false, (self.file, line));
+        assigned.map_err(|reason| self.fault_at(line, reason))
+    }
+
+    fn value(&mut self, place: Place) -> Result<String, Fault> {
+        let mut value = String::new();
+        while let Some(&c) = self.rest.peek() {
+            match (c, place) {
+                (' ' | '\t' | ';', Place::Assignment) | ('\n', _) => break,
+                ('}', Place::Braces | Place::QuotedBraces) => break,
+                (' ' | '\t', _) => value.extend(self.next()),
+                ('\'' | '"' | '\\', Place::QuotedBraces) => {
+                    let reason = "inside \"${NAME:=…}\" quotes and backslashes are not supported: \
+                        write : ${NAME:=\"value\"}";
+                    return Err(self.fault(reason));
+                }
+                ('\'', _) => self.single_quoted(&mut value)?,
+                ('"', _) => self.double_quoted(&mut value)?,
+                ('\\', _) => self.escaped(&mut value)?,
+                ('$', _) => {
+                    self.next();
+                    if matches!(self.rest.peek(), Some('\'' | '"')) {
+                        return Err(self.fault("$'…' and $\"…\" are not supported"));
+                    }
+                    self.expansion(&mut value)?;
+                }
+                ('`' | '(', _) => return Err(self.fault(NO_COMMANDS)),
+                ('|' | '&' | '<' | '>' | ')' | '~' | '{' | '}' | ';', _) => {
+                    let reason =
+                        format!("{c} outside quotes is not supported here: quote the value");
+                    return Err(self.fault(reason));
+                }
+                _ => value.extend(self.next()),
+            }
+        }
+        Ok(value)
+    }
+
+    fn single_quoted(&mut self, value: &mut String) -> Result<(), Fault> {
+        let line = self.line;
+        self.next();
+        loop {
+            match self.next() {
+                Some('\'') => return Ok(()),
+                Some(c) => value.push(c),
+                None => return Err(self.fault_at(line, "the quote ' is not closed")),
+            }
+        }
+    }
+
+    fn double_quoted(&mut self, value: &mut String) -> Result<(), Fault> {
+        let line = self.line;
+        self.next();
+        loop {
+            match self.next() {
+                Some('"') => return Ok(()),
+                Some('`') => return Err(self.fault(NO_COMMANDS)),
+                Some('$') => self.expansion(value)?,
+                Some('\\') => match self.next() {
+                    Some('\n') => {}
+                    Some(c @ ('$' | '`' | '"' | '\\')) => value.push(c),
+                    Some(c) => value.extend(['\\', c]),
+                    None => return Err(self.fault_at(line, "the quote \" is not closed")),
+                },
+                Some(c) => value.push(c),
+                None => return Err(self.fault_at(line, "the quote \" is not closed")),
+            }
+        }
+    }
+
+    fn escaped(&mut self, value: &mut String) -> Result<(), Fault> {
+        self.next();
+        match self.next() {
+            Some('\n') => Ok(()),
+            Some(c) => {
+                value.push(c);
+                Ok(())
+            }
+            None => Err(self.fault("a backslash at the file's end")),
+        }
+    }
+
+    /// What follows a `$`.
+    fn expansion(&mut self, value: &mut String) -> Result<(), Fault> {
+        let line = self.line;
+        let name = match self.rest.peek().copied() {
+            Some('{') => {
+                self.next();
+                let name = self.name();
+                if name.is_empty() || self.next() != Some('}') {
+                    return Err(self.fault_at(line, "of ${…} only ${NAME} is supported in a value"));
+                }
+                name
+            }
+            Some('(' | '[') => return Err(self.fault(NO_COMMANDS)),
+            Some('0'..='9' | '@' | '*' | '#' | '?' | '-' | '$' | '!') => {
+                return Err(self.fault("only $NAME and ${NAME} are supported"));
+            }
+            Some(c) if is_name_start(c) => self.name(),
+            _ => {
+                value.push('$');
+                return Ok(());
+            }
+        };
+        let text = self.scope.expand(&name);
+        value.push_str(&text.map_err(|reason| self.fault_at(line, reason))?);
+        Ok(())
+    }
+
+    /// A variable's name; empty if there is none here.
+    fn name(&mut self) -> String {
+        let mut name = String::new();
+        if self.rest.peek().is_some_and(|c| is_name_start(*c)) {
+            while let Some(c) = self
+                .rest
+                .next_if(|c| is_name_start(*c) || c.is_ascii_digit())
+            {
+                name.push(c);
+            }
+        }
+        name
+    }
+
+    fn expect(&mut self, wanted: char, reason: &str) -> Result<(), Fault> {
+        if self.rest.peek() == Some(&wanted) {
+            self.next();
+            return Ok(());
+        }
+        Err(self.fault(reason))
+    }
+
+    /// Skips blanks and continued line ends; whether there were blanks.
+    fn skip_blanks(&mut self) -> Result<bool, Fault> {
+        let mut parted = false;
+        loop {
+            match self.rest.peek() {
+                Some(' ' | '\t') => {
+                    parted = true;
+                    self.next();
+                }
+                Some('\\') => {
+                    let mut ahead = self.rest.clone();
+                    ahead.next();
+                    if ahead.next() != Some('\n') {
+                        return Err(self.fault(ALLOWED));
+                    }
+                    self.next();
+                    self.next();
+                }
+                _ => return Ok(parted),
+            }
+        }
+    }
+
+    fn skip_comment(&mut self) {
+        while self.rest.next_if(|c| *c != '\n').is_some() {}
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let c = self.rest.next();
+        if c == Some('\n') {
+            self.line += 1;
+        }
+        c
+    }
+
+    fn fault(&self, reason: impl Into<String>) -> Fault {
+        self.fault_at(self.line, reason)
+    }
+
+    fn fault_at(&self, line: usize, reason: impl Into<String>) -> Fault {
+        Fault {
+            line,
+            reason: reason.into(),
+        }
+    }
+}
+
+const NO_COMMANDS: &str = "commands, arithmetic and arrays are not supported: no shell runs";
+
+fn is_name_start(c: char) -> bool {
+    c.is_ascii_alphabetic() || c == '_'
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,312 @@
+//! What a setting's text may be: each check says what is allowed.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use p2v_sys::filesystem::Filesystem;
+use serde::{Serialize, Serializer};
+
+use crate::findings::{quoted, without_credentials};
+
+/// The architecture, in Debian's words, that this program runs on: the
+/// instance boots with this program as its init.
+pub(crate) const NATIVE_ARCH: &str = if cfg!(target_arch = "x86_64") {
+    "amd64"
+} else if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    "unsupported"
+};
+
+/// How the disk is partitioned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartitionStyle {
+    /// Not at all: the filesystem fills it.
+    None,
+    /// MBR with one partition.
+    Msdos,
+    /// GPT with a BIOS boot partition, an EFI system partition and the root.
+    Gpt,
+}
+
+impl PartitionStyle {
+    /// All of them, in the order in which messages list them.
+    pub const ALL: [Self; 3] = [Self::None, Self::Msdos, Self::Gpt];
+
+    /// The name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Msdos => "msdos",
+            Self::Gpt => "gpt",
+        }
+    }
+}
+
+/// A URL. Shown or serialised, it is without user and password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url(String);
+
+impl Url {
+    /// The whole URL, with the password that may be in it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&without_credentials(&self.0))
+    }
+}
+
+impl Serialize for Url {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&without_credentials(&self.0))
+    }
+}
+
+pub(super) fn suite(text: &str) -> Result<String, String> {
+    let good = text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b));
+    if good {
+        return Ok(text.to_owned());
+    }
+    Err("a suite's name has lower case letters, digits, `.` and `-`, such as bookworm".to_owned())
+}
+
+pub(super) fn arch(text: &str) -> Result<String, String> {
+    if text == NATIVE_ARCH {
+        return Ok(text.to_owned());
+    }
+    Err(format!("allowed: {NATIVE_ARCH}"))
+}
+
+pub(super) fn partition_style(text: &str) -> Result<PartitionStyle, String> {
+    PartitionStyle::ALL
+        .into_iter()
+        .find(|style| style.name() == text)
+        .ok_or_else(|| allowed(PartitionStyle::ALL.map(PartitionStyle::name)))
+}
+
+pub(super) fn filesystem(text: &str) -> Result<Filesystem, String> {
+    Filesystem::from_name(text).ok_or_else(|| allowed(Filesystem::ALL.map(Filesystem::name)))
+}
+
+fn allowed<const N: usize>(names: [&str; N]) -> String {
+    format!("allowed: {}", names.join(", "))
+}
+
+pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("allowed: yes, no".to_owned()),
+    }
+}
+
+/// A decimal number, without the sign that Rust's own parser takes.
+pub(super) fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    match text.parse() {
+        Ok(number) if digits && range.contains(&number) => Ok(number),
+        _ => Err(format!(
+            "allowed: a number from {} to {}",
+            range.start(),
+            range.end()
+        )),
+    }
+}
+
+/// The boot loader's core lies between the partition table and the first
+/// partition; 1 MiB is what it is sure to fit in.
+pub(super) fn alignment(text: &str) -> Result<u64, String> {
+    let range = 2048..=2_097_152;
+    match number(text, range.clone()) {
+        Ok(sectors) if sectors % 8 == 0 => Ok(sectors),
+        _ => Err(format!(
+            "allowed: a multiple of 8 from {} to {} sectors of 512 bytes; the boot loader needs \
+            the first MiB",
+            range.start(),
+            range.end()
+        )),
+    }
+}
+
+/// A URL of one of these schemes; none if the text is empty.
+pub(super) fn url(text: &str, schemes: &[&str]) -> Result<Option<Url>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let rest = schemes
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme)?.strip_prefix("://"));
+    let printable = text
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && !b"\"'`\\<>{}|^".contains(&b));
+    // Only a file: URL may do without a host.
+    let has_place = |rest: &str| {
+        let host = rest.split('/').next().unwrap_or_default();
+        let host = host.rsplit('@').next().unwrap_or_default();
+        if text.starts_with("file:") {
+            rest.starts_with('/')
+        } else {
+            !host.is_empty() && !host.starts_with(':')
+        }
+    };
+    match rest {
+        Some(rest) if printable && has_place(rest) => Ok(Some(Url(text.to_owned()))),
+        _ => Err(format!("allowed: a URL, {}://…", schemes.join("://…, "))),
+    }
+}
+
+pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with('/') && !text.chars().any(char::is_control) {
+        return Ok(PathBuf::from(text));
+    }
+    Err("allowed: an absolute path".to_owned())
+}
+
+/// Debian's package names, separated by commas or blanks.
+pub(super) fn packages(text: &str) -> Result<Vec<String>, String> {
+    list(text, "a package's name", |name| {
+        name.len() >= 2
+            && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+.-".contains(&b))
+    })
+}
+
+/// An archive's components, separated by commas or blanks.
+pub(super) fn components(text: &str) -> Result<Vec<String>, String> {
+    list(text, "a component of the archive", |name| {
+        name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    })
+}
+
+/// The items of a list, each once, in their order. Empty items are nothing:
+/// `EXTRA_PKGS+=",vim"` may be the first of its kind.
+fn list(text: &str, what: &str, good: impl Fn(&str) -> bool) -> Result<Vec<String>, String> {
+    let mut items: Vec<String> = Vec::new();
+    for item in text.split([',', ' ', '\t', '\n']).filter(|i| !i.is_empty()) {
+        if item.len() > 128 || !good(item) {
+            return Err(format!("{} is not {what}", quoted(item)));
+        }
+        if !items.iter().any(|known| known == item) {
+            items.push(item.to_owned());
+        }
+    }
+    Ok(items)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suites() {
+        for good in ["bookworm", "trixie", "bookworm-backports", "sid", "el9.4"] {
+            assert!(suite(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "Bookworm",
+            "-x",
+            "../x",
+            "a b",
+            "a/b",
+            "a\n",
+            "--include=x",
+        ] {
+            assert!(suite(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn urls() {
+        let schemes = ["http", "https", "ftp", "file"];
+        assert_eq!(url("", &schemes).unwrap(), None);
+        for good in [
+            "http://mirror.example.com/debian",
+            "https://u:p@[2001:db8::1]:8080/",
+            "file:///srv/mirror",
+        ] {
+            assert!(url(good, &schemes).is_ok(), "{good}");
+        }
+        for bad in [
+            "mirror.example.com",
+            "gopher://x/",
+            "http://",
+            "http:///debian",
+            "http://:3128",
+            "http://u:p@",
+            "http://a b/",
+            "http://a/\ndeb http://b/",
+            "http://a/$(id)`x`",
+            "file://srv",
+            "-http://x",
+        ] {
+            assert!(url(bad, &schemes).is_err(), "{bad:?}");
+        }
+        let secret = url("http://u:p@h/", &schemes).unwrap().unwrap();
+        assert_eq!(format!("{secret:?}"), "http://***@h/");
+        assert_eq!(serde_json::to_string(&secret).unwrap(), "\"http://***@h/\"");
+        assert_eq!(secret.as_str(), "http://u:p@h/");
+    }
+
+    #[test]
+    fn lists() {
+        let names = packages(",vim, less\n  g++,,libc6.1-x,vim,").unwrap();
+        assert_eq!(names, ["vim", "less", "g++", "libc6.1-x"]);
+        assert_eq!(packages("").unwrap(), [""; 0]);
+        for bad in ["Vim", "v", "-y", "a/b", "a=1", "vim;id", "ü", "a_b"] {
+            let reason = packages(bad).unwrap_err();
+            assert!(reason.contains("is not a package's name"), "{reason}");
+        }
+        assert_eq!(
+            components("main,non-free-firmware").unwrap(),
+            ["main", "non-free-firmware"]
+        );
+        assert!(components("main/x").is_err());
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(number("0", 0..=9), Ok(0));
+        for bad in ["", "-1", "+1", "1 ", "0x1", "10", "99999999999999999999999"] {
+            assert!(number(bad, 0..=9).is_err(), "{bad:?}");
+        }
+        assert_eq!(alignment("2048"), Ok(2048));
+        assert_eq!(alignment("8192"), Ok(8192));
+        for bad in ["63", "2047", "2049", "0", "99999999999"] {
+            assert!(
+                alignment(bad).unwrap_err().contains("multiple of 8"),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_rest_names_what_is_allowed() {
+        assert_eq!(
+            partition_style("mbr").unwrap_err(),
+            "allowed: none, msdos, gpt"
+        );
+        assert_eq!(
+            filesystem("zfs").unwrap_err(),
+            "allowed: ext2, ext3, ext4, xfs, btrfs"
+        );
+        assert!(arch("i386").unwrap_err().starts_with("allowed: "));
+        assert!(yes_or_no("maybe").is_err());
+        assert!(absolute_path("keys").is_err() && absolute_path("").is_err());
+    }
+}
