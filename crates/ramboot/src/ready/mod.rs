@@ -1,0 +1,89 @@
+//! The service that runs once in the RAM system, when the network and sshd
+//! are up: it proves that the disks are free, and says on every console where
+//! the machine is to be reached, which host keys it has, and that it is ready.
+//!
+//! The last line is "p2v: ready", or "p2v: not ready: " and the reason. Nothing
+//! is changed, and nothing is opened for writing but consoles.
+
+mod consoles;
+mod disks;
+mod host_keys;
+mod network;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// How long an address and sshd are waited for: a DHCP server may answer late,
+/// and the first boot of a slow machine takes its time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often is looked.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Says on the consoles and on standard error what the module describes. Waits
+/// up to 60 seconds for an address and for sshd. Fails if the machine is not
+/// ready; that has been said on the consoles then, too.
+pub fn run() -> Result<()> {
+    let found = examine();
+    let mut lines = introduction();
+    match &found {
+        Ok(()) => lines.push("ready".to_owned()),
+        Err(error) => lines.push(format!("not ready: {error:#}")),
+    }
+    let text: String = lines.iter().map(|line| format!("p2v: {line}\n")).collect();
+    eprint!("{text}");
+    consoles::show(&text);
+    found
+}
+
+/// What must hold for the machine to be ready.
+fn examine() -> Result<()> {
+    disks::check_root()?;
+    wait("address", || Ok(!network::addresses()?.is_empty()))?;
+    let ports = network::ssh_ports();
+    wait(&format!("SSH server on port {}", list(&ports)), || {
+        network::listens(&ports)
+    })?;
+    // Last, so that it holds now and not a minute ago.
+    disks::check_free()
+}
+
+fn wait(what: &str, mut there: impl FnMut() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    while !there()? {
+        p2v_sys::interrupt::check()?;
+        if start.elapsed() >= PATIENCE {
+            bail!("there is no {what} after {} s", PATIENCE.as_secs());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// The lines that tell where this machine is and how to know it; what cannot
+/// be told is said, since the rest is still of use.
+fn introduction() -> Vec<String> {
+    let name = nix::unistd::gethostname().context("reading the host name");
+    let name = name.map(|name| name.to_string_lossy().into_owned());
+    let mut lines = vec![match name {
+        Ok(name) => format!("{name} runs in RAM"),
+        Err(error) => format!("{error:#}"),
+    }];
+    match network::addresses() {
+        Ok(addresses) if addresses.is_empty() => lines.push("no address".to_owned()),
+        Ok(addresses) => lines.extend(addresses.iter().map(|it| format!("address {it}"))),
+        Err(error) => lines.push(format!("{error:#}")),
+    }
+    match host_keys::fingerprints(std::path::Path::new("/etc/ssh")) {
+        Ok(keys) if keys.is_empty() => lines.push("no SSH host key".to_owned()),
+        Ok(keys) => lines.extend(keys.iter().map(|it| format!("host key {it}"))),
+        Err(error) => lines.push(format!("{error:#}")),
+    }
+    lines
+}
+
+fn list(ports: &[u16]) -> String {
+    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+    ports.join(" or ")
+}
