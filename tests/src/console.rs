@@ -213,7 +213,7 @@ mod tests {
         let text = format!("{ended:#}");
         assert!(text.contains("the machine ended"), "{text}");
         assert!(text.contains("last words"), "{text}");
-        let (reader, mut writer) = std::io::pipe().unwrap();
+        let (reader, mut writer) = std::os::unix::net::UnixStream::pair().unwrap();
         let console = Console::follow(reader, Path::new("/no/log"));
         std::io::Write::write_all(&mut writer, b"Kernel panic - not syncing: VFS").unwrap();
         let panicked = console.expect("login:", SOON).unwrap_err();

@@ -38,7 +38,13 @@ impl Lab {
     /// A new directory below $P2V_TEST_SCRATCH (/var/tmp), with the installed
     /// configuration copied into it and a new key authorized.
     pub fn new(name: &str) -> Result<Self> {
-        let tree = installed_tree()?;
+        Self::of_stage(name, &installed_tree()?)
+    }
+
+    /// The same with another installed tree than the tests' own.
+    pub fn of_stage(name: &str, tree: &Path) -> Result<Self> {
+        let tree = std::path::absolute(tree)
+            .with_context(|| format!("finding the installed tree {}", tree.display()))?;
         let scratch = variable("P2V_TEST_SCRATCH", "/var/tmp");
         let dir = tempfile::Builder::new()
             .prefix(&format!("p2v-test-{name}-"))
@@ -259,8 +265,9 @@ impl Running {
 
     /// Sends a signal to the process that Ganeti started.
     pub fn signal(&self, signal: nix::sys::signal::Signal) -> Result<()> {
-        let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
-        nix::sys::signal::kill(pid, signal).with_context(|| format!("sending {signal} to create"))
+        let pid = i32::try_from(self.child.id()).context("converting a process id")?;
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal)
+            .with_context(|| format!("sending {signal} to create"))
     }
 }
 
