@@ -1,0 +1,77 @@
+//! The modules' files, read from the root and uncompressed.
+
+use std::io::Read;
+use std::num::NonZero;
+use std::path::{Component, Path};
+
+use anyhow::{Context, Result, bail};
+use p2v_sys::{Root, interrupt};
+
+use super::compression::uncompress;
+use crate::modules::Module;
+
+/// The largest module file that is read; the largest in Debian has 20 MiB.
+const MOST_READ: u64 = 128 << 20;
+
+/// Reads the modules, uncompressed, in their order, on as many threads as
+/// there are processors: uncompressing xz is slow.
+pub(super) fn read_all(root: &Root, dir: &Path, modules: &[&Module]) -> Result<Vec<Vec<u8>>> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let share = modules.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = modules
+            .chunks(share)
+            .map(|some| scope.spawn(move || some.iter().map(|m| read(root, dir, m)).collect()))
+            .collect();
+        let mut files = Vec::with_capacity(modules.len());
+        for reader in readers {
+            let some: Result<Vec<_>> = match reader.join() {
+                Ok(some) => some,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            files.extend(some?);
+        }
+        Ok(files)
+    })
+}
+
+fn read(root: &Root, dir: &Path, module: &Module) -> Result<Vec<u8>> {
+    interrupt::check()?;
+    let inside = Path::new(&module.path);
+    // The path decides where the file lands in the initrd too.
+    if !inside
+        .components()
+        .all(|c| matches!(c, Component::Normal(_)))
+    {
+        bail!(
+            "module {}: its path in modules.dep leads elsewhere: {}",
+            module.name,
+            module.path
+        );
+    }
+    let path = dir.join(inside);
+    let file = root.open_file(&path).with_context(|| {
+        format!(
+            "reading module {}, which modules.dep names; depmod brings them into line",
+            module.name
+        )
+    })?;
+    let doing = || format!("reading {}", root.path().join(&path).display());
+    let metadata = file.metadata().with_context(doing)?;
+    if !metadata.is_file() || metadata.len() > MOST_READ {
+        bail!(
+            "{}: not a regular file of at most {} MiB",
+            doing(),
+            MOST_READ >> 20
+        );
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    file.take(MOST_READ)
+        .read_to_end(&mut bytes)
+        .with_context(doing)?;
+    let bytes = uncompress(bytes).with_context(doing)?;
+    if !bytes.starts_with(b"\x7fELF") {
+        bail!("{}: not a kernel module", doing());
+    }
+    Ok(bytes)
+}
