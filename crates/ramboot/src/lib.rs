@@ -23,6 +23,7 @@
 pub mod builder;
 pub mod init;
 pub mod modules;
+pub mod ready;
 
 /// The file in the initrd that says that it is one of ours. Without it, or
 /// when it is not PID 1, `init` refuses to run.

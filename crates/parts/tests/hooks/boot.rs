@@ -123,8 +123,11 @@ fn a_remount_by_this_fstab_keeps_the_size() {
     assert_eq!(mode & 0o7777, 0o755);
 }
 
+/// Ganeti's variables.
+type Env = &'static [(&'static str, &'static str)];
+
 /// The consoles that each hypervisor has.
-const CONSOLES: &[(&[(&str, &str)], &[&str])] = &[
+const CONSOLES: &[(Env, &[&str])] = &[
     (
         &[
             ("HYPERVISOR", "kvm"),
