@@ -122,7 +122,7 @@ pub fn collect(settings: &Settings) -> Result<Vec<AuthorizedKey>> {
             ),
         },
     };
-    keys.extend(settings.authorized_keys.iter().cloned());
+    keys.extend(settings.given_keys.iter().cloned());
     let mut known = std::collections::BTreeSet::new();
     keys.retain(|key| known.insert(key.identity.clone()));
     if keys.is_empty() {

@@ -67,8 +67,9 @@ fn settings(
 
 fn collected(files: &[(&str, &str)], given: &[(&str, &str)]) -> Result<Vec<String>> {
     let (_dir, settings) = settings(files, given);
-    let keys = collect(&settings?)?;
-    Ok(keys.iter().map(|key| key.line().to_owned()).collect())
+    let text = settings?.authorized_keys()?;
+    assert!(text.ends_with('\n'));
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 #[test]

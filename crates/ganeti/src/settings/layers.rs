@@ -71,7 +71,7 @@ impl Settings {
                 .insert(setting.name, variable.origin.clone());
         }
         findings.into_result("checking the settings")?;
-        settings.authorized_keys = keys;
+        settings.given_keys = keys;
         settings.exported = scope.exported();
         settings.warnings = scope.warnings();
         Ok(settings)

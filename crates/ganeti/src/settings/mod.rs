@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Result;
 use p2v_sys::filesystem::Filesystem;
 use serde::Serialize;
 
-use crate::authorized_keys::AuthorizedKey;
+use crate::authorized_keys::{self, AuthorizedKey};
 
+mod cursor;
 mod example;
 mod layers;
 mod scope;
@@ -40,6 +42,23 @@ pub struct SettingsPaths {
     pub cache_dir: PathBuf,
     /// An INSTANCE.json for each instance.
     pub state_dir: PathBuf,
+}
+
+impl SettingsPaths {
+    /// The fixes that go into an instance.
+    pub fn fixes_dir(&self) -> PathBuf {
+        self.config_dir.join("fixes.d")
+    }
+
+    /// Where a create, in its own mount namespace, mounts the new root.
+    pub fn target_dir(&self) -> PathBuf {
+        self.state_dir.join("run/target")
+    }
+
+    /// Where a create, in its own mount namespace, mounts its scratch space.
+    pub fn scratch_dir(&self) -> PathBuf {
+        self.state_dir.join("run/scratch")
+    }
 }
 
 impl Default for SettingsPaths {
@@ -84,9 +103,9 @@ pub struct Settings {
     pub filesystem: Filesystem,
     /// The file of the public keys that may log in.
     pub authorized_keys_file: PathBuf,
-    /// The public keys given by the OS parameter; see
-    /// [`crate::authorized_keys::collect`] for all.
-    pub authorized_keys: Vec<AuthorizedKey>,
+    /// The public keys given by the OS parameter; for all that may log in see
+    /// [`Settings::authorized_keys`].
+    pub given_keys: Vec<AuthorizedKey>,
     /// How long one hook may take.
     pub hook_timeout: Duration,
     /// What the files export, for hooks.
@@ -105,6 +124,14 @@ impl Settings {
     /// The alignment of partitions in bytes.
     pub fn alignment_bytes(&self) -> u64 {
         self.partition_alignment * 512
+    }
+
+    /// The text of root's authorized_keys: the keys of the file, which is read
+    /// now, and those of the OS parameter. None at all is an error that says
+    /// where to put one.
+    pub fn authorized_keys(&self) -> Result<String> {
+        let keys = authorized_keys::collect(self)?;
+        Ok(keys.iter().map(|key| format!("{key}\n")).collect())
     }
 
     /// Where a setting comes from, by its name in the files (`SUITE`).
@@ -147,7 +174,7 @@ pub(crate) fn blank() -> Settings {
         partition_alignment: 0,
         filesystem: Filesystem::Ext4,
         authorized_keys_file: PathBuf::new(),
-        authorized_keys: Vec::new(),
+        given_keys: Vec::new(),
         hook_timeout: Duration::ZERO,
         exported: BTreeMap::new(),
         origins: BTreeMap::new(),

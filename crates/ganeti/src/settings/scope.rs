@@ -22,7 +22,7 @@ const RESERVED_NAMES: [&str; 7] = [
     "PATH",
     "TARGET",
 ];
-const RESERVED_PREFIXES: [&str; 6] = ["DISK_", "INSTANCE_", "LD_", "NIC_", "OSP_", "OS_"];
+const RESERVED_PREFIXES: [&str; 7] = ["DISK_", "INSTANCE_", "LD_", "NIC_", "OSP_", "OS_", "P2V_"];
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

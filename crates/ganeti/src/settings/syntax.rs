@@ -14,12 +14,11 @@
 //! Everything else is an error that names the line. What a shell would not
 //! take literally (`*` in a command, `~`, `{`, `|`, …) must be quoted.
 
-use std::iter::Peekable;
 use std::path::Path;
-use std::str::Chars;
 
 use anyhow::{Result, bail};
 
+use super::cursor::{Cursor, Fault, is_name_start};
 use super::scope::Scope;
 use crate::findings::quoted;
 
@@ -44,8 +43,7 @@ pub(super) fn evaluate(text: &[u8], file: &Path, scope: &mut Scope) -> Result<()
         bail!("{doing}: line {line}: a carriage return or NUL: lines must end as on Unix");
     }
     let mut parser = Parser {
-        rest: text.chars().peekable(),
-        line: 1,
+        cursor: Cursor::new(text),
         file,
         scope,
     };
@@ -62,12 +60,6 @@ fn newlines(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// What is wrong, and in which line.
-struct Fault {
-    line: usize,
-    reason: String,
-}
-
 /// Where a value stands, which decides where it ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -81,8 +73,7 @@ enum Place {
 }
 
 struct Parser<'a> {
-    rest: Peekable<Chars<'a>>,
-    line: usize,
+    cursor: Cursor<'a>,
     file: &'a Path,
     scope: &'a mut Scope,
 }
@@ -90,11 +81,11 @@ struct Parser<'a> {
 impl Parser<'_> {
     fn file(&mut self) -> Result<(), Fault> {
         loop {
-            self.skip_blanks()?;
-            match self.rest.peek() {
+            self.cursor.skip_blanks();
+            match self.cursor.peek() {
                 None => return Ok(()),
-                Some('\n') => drop(self.next()),
-                Some('#') => self.skip_comment(),
+                Some('\n') => drop(self.cursor.next()),
+                Some('#') => self.cursor.skip_line(),
                 Some(_) => self.command()?,
             }
         }
@@ -102,34 +93,32 @@ impl Parser<'_> {
 
     /// One command, with the `;` that ends it.
     fn command(&mut self) -> Result<(), Fault> {
-        let line = self.line;
-        let name = self.name();
-        match (name.as_str(), self.rest.peek().copied()) {
+        let line = self.cursor.line;
+        let name = self.cursor.name();
+        match (name, self.cursor.peek()) {
             ("", Some(':')) => {
-                self.next();
+                self.cursor.next();
                 self.arguments(line, Self::default_value)?;
             }
             ("export", Some(' ' | '\t' | '\\')) => {
                 let count = self.arguments(line, |parser| {
-                    let name = parser.name();
-                    parser.assignment(&name, true)
+                    let name = parser.cursor.name();
+                    parser.assignment(name, true)
                 })?;
                 if count == 0 {
-                    return Err(self.fault_at(line, "export needs a name"));
+                    return Err(Fault::at(line, "export needs a name"));
                 }
             }
-            ("export", _) => return Err(self.fault_at(line, "export needs a name")),
+            ("export", _) => return Err(Fault::at(line, "export needs a name")),
             (name, _) => {
                 self.assignment(name, false)?;
                 self.arguments(line, |parser| {
-                    let name = parser.name();
-                    parser.assignment(&name, false)
+                    let name = parser.cursor.name();
+                    parser.assignment(name, false)
                 })?;
             }
         }
-        if self.rest.peek() == Some(&';') {
-            self.next();
-        }
+        self.cursor.take(';');
         Ok(())
     }
 
@@ -142,12 +131,12 @@ impl Parser<'_> {
     ) -> Result<usize, Fault> {
         let mut count = 0;
         loop {
-            let parted = self.skip_blanks()?;
-            match self.rest.peek() {
+            let parted = self.cursor.skip_blanks();
+            match self.cursor.peek() {
                 None | Some('\n' | ';') => return Ok(count),
                 Some('#') if parted => return Ok(count),
                 Some(_) if parted => read(self)?,
-                Some(_) => return Err(self.fault_at(line, ALLOWED)),
+                Some(_) => return Err(Fault::at(line, ALLOWED)),
             }
             count += 1;
         }
@@ -155,25 +144,22 @@ impl Parser<'_> {
 
     /// `=value` or `+=value` after a name; nothing after an exported one.
     fn assignment(&mut self, name: &str, export: bool) -> Result<(), Fault> {
-        let line = self.line;
+        let line = self.cursor.line;
         if name.is_empty() {
-            return Err(self.fault(ALLOWED));
+            return Err(self.cursor.fault(ALLOWED));
         }
-        let append = self.rest.peek() == Some(&'+');
-        if append {
-            self.next();
-        }
-        match self.rest.peek().copied() {
-            Some('=') => drop(self.next()),
+        let append = self.cursor.take('+');
+        match self.cursor.peek() {
+            Some('=') => drop(self.cursor.next()),
             Some(' ' | '\t' | '\n' | ';') | None if export && !append => {
                 let exported = self.scope.export(name);
-                return exported.map_err(|reason| self.fault_at(line, reason));
+                return exported.map_err(|reason| Fault::at(line, reason));
             }
-            Some('[') => return Err(self.fault("arrays are not supported")),
-            Some(' ' | '\t') if self.equals_follows() => {
-                return Err(self.fault("there must be no blanks around ="));
+            Some('[') => return Err(self.cursor.fault("arrays are not supported")),
+            Some(' ' | '\t') if self.cursor.equals_follows() => {
+                return Err(self.cursor.fault("there must be no blanks around ="));
             }
-            _ => return Err(self.fault(ALLOWED)),
+            _ => return Err(self.cursor.fault(ALLOWED)),
         }
         let value = self.value(Place::Assignment)?;
         let place = (self.file, line);
@@ -181,32 +167,23 @@ impl Parser<'_> {
         if export {
             assigned = assigned.and_then(|()| self.scope.export(name));
         }
-        assigned.map_err(|reason| self.fault_at(line, reason))
-    }
-
-    fn equals_follows(&self) -> bool {
-        let mut ahead = self.rest.clone();
-        let after = ahead.find(|c| *c != ' ' && *c != '\t');
-        after == Some('=')
+        assigned.map_err(|reason| Fault::at(line, reason))
     }
 
     /// `${NAME:=value}`, the argument of `:`.
     fn default_value(&mut self) -> Result<(), Fault> {
         const SHAPE: &str = "after `:` only ${NAME:=value} is allowed";
-        let line = self.line;
-        let in_quotes = self.rest.peek() == Some(&'"');
-        if in_quotes {
-            self.next();
-        }
+        let line = self.cursor.line;
+        let in_quotes = self.cursor.take('"');
         for wanted in ['$', '{'] {
-            self.expect(wanted, SHAPE)?;
+            self.cursor.expect(wanted, SHAPE)?;
         }
-        let name = self.name();
+        let name = self.cursor.name();
         if name.is_empty() {
-            return Err(self.fault(SHAPE));
+            return Err(self.cursor.fault(SHAPE));
         }
         for wanted in [':', '='] {
-            self.expect(wanted, SHAPE)?;
+            self.cursor.expect(wanted, SHAPE)?;
         }
         let place = if in_quotes {
             Place::QuotedBraces
@@ -214,196 +191,138 @@ impl Parser<'_> {
             Place::Braces
         };
         let value = self.value(place)?;
-        self.expect('}', "the brace is not closed in this line")?;
+        self.cursor
+            .expect('}', "the brace is not closed in this line")?;
         if in_quotes {
-            self.expect('"', SHAPE)?;
+            self.cursor.expect('"', SHAPE)?;
         }
-        if !self.scope.is_empty(&name) {
+        if !self.scope.is_empty(name) {
             return Ok(());
         }
-        let assigned = self.scope.assign(&name, &value, false, (self.file, line));
-        assigned.map_err(|reason| self.fault_at(line, reason))
+        let assigned = self.scope.assign(name, &value, false, (self.file, line));
+        assigned.map_err(|reason| Fault::at(line, reason))
     }
 
     fn value(&mut self, place: Place) -> Result<String, Fault> {
         let mut value = String::new();
-        while let Some(&c) = self.rest.peek() {
+        while let Some(c) = self.cursor.peek() {
             match (c, place) {
                 (' ' | '\t' | ';', Place::Assignment) | ('\n', _) => break,
                 ('}', Place::Braces | Place::QuotedBraces) => break,
-                (' ' | '\t', _) => value.extend(self.next()),
+                (' ' | '\t', _) => value.extend(self.cursor.next()),
                 ('\'' | '"' | '\\', Place::QuotedBraces) => {
                     let reason = "inside \"${NAME:=…}\" quotes and backslashes are not supported: \
                         write : ${NAME:=\"value\"}";
-                    return Err(self.fault(reason));
+                    return Err(self.cursor.fault(reason));
                 }
                 ('\'', _) => self.single_quoted(&mut value)?,
                 ('"', _) => self.double_quoted(&mut value)?,
                 ('\\', _) => self.escaped(&mut value)?,
                 ('$', _) => {
-                    self.next();
-                    if matches!(self.rest.peek(), Some('\'' | '"')) {
-                        return Err(self.fault("$'…' and $\"…\" are not supported"));
+                    self.cursor.next();
+                    if matches!(self.cursor.peek(), Some('\'' | '"')) {
+                        return Err(self.cursor.fault("$'…' and $\"…\" are not supported"));
                     }
                     self.expansion(&mut value)?;
                 }
-                ('`' | '(', _) => return Err(self.fault(NO_COMMANDS)),
+                ('`' | '(', _) => return Err(self.cursor.fault(NO_COMMANDS)),
                 ('|' | '&' | '<' | '>' | ')' | '~' | '{' | '}' | ';', _) => {
                     let reason =
                         format!("{c} outside quotes is not supported here: quote the value");
-                    return Err(self.fault(reason));
+                    return Err(self.cursor.fault(reason));
                 }
-                _ => value.extend(self.next()),
+                _ => value.extend(self.cursor.next()),
             }
         }
         Ok(value)
     }
 
     fn single_quoted(&mut self, value: &mut String) -> Result<(), Fault> {
-        let line = self.line;
-        self.next();
+        let line = self.cursor.line;
+        self.cursor.next();
         loop {
-            match self.next() {
+            match self.cursor.next() {
                 Some('\'') => return Ok(()),
                 Some(c) => value.push(c),
-                None => return Err(self.fault_at(line, "the quote ' is not closed")),
+                None => return Err(Fault::at(line, "the quote ' is not closed")),
             }
         }
     }
 
     fn double_quoted(&mut self, value: &mut String) -> Result<(), Fault> {
-        let line = self.line;
-        self.next();
+        let line = self.cursor.line;
+        self.cursor.next();
         loop {
-            match self.next() {
+            match self.cursor.next() {
                 Some('"') => return Ok(()),
-                Some('`') => return Err(self.fault(NO_COMMANDS)),
+                Some('`') => return Err(self.cursor.fault(NO_COMMANDS)),
                 Some('$') => self.expansion(value)?,
-                Some('\\') => match self.next() {
+                Some('\\') => match self.cursor.next() {
                     Some('\n') => {}
                     Some(c @ ('$' | '`' | '"' | '\\')) => value.push(c),
                     Some(c) => value.extend(['\\', c]),
-                    None => return Err(self.fault_at(line, "the quote \" is not closed")),
+                    None => return Err(Fault::at(line, "the quote \" is not closed")),
                 },
                 Some(c) => value.push(c),
-                None => return Err(self.fault_at(line, "the quote \" is not closed")),
+                None => return Err(Fault::at(line, "the quote \" is not closed")),
             }
         }
     }
 
     fn escaped(&mut self, value: &mut String) -> Result<(), Fault> {
-        self.next();
-        match self.next() {
+        self.cursor.next();
+        match self.cursor.next() {
             Some('\n') => Ok(()),
             Some(c) => {
                 value.push(c);
                 Ok(())
             }
-            None => Err(self.fault("a backslash at the file's end")),
+            None => Err(self.cursor.fault("a backslash at the file's end")),
         }
     }
 
     /// What follows a `$`.
     fn expansion(&mut self, value: &mut String) -> Result<(), Fault> {
-        let line = self.line;
-        let name = match self.rest.peek().copied() {
+        let line = self.cursor.line;
+        let name = match self.cursor.peek() {
             Some('{') => {
-                self.next();
-                let name = self.name();
-                if name.is_empty() || self.next() != Some('}') {
-                    return Err(self.fault_at(line, "of ${…} only ${NAME} is supported in a value"));
+                self.cursor.next();
+                let name = self.cursor.name();
+                if name.is_empty() || self.cursor.next() != Some('}') {
+                    return Err(Fault::at(
+                        line,
+                        "of ${…} only ${NAME} is supported in a value",
+                    ));
                 }
                 name
             }
-            Some('(' | '[') => return Err(self.fault(NO_COMMANDS)),
+            Some('(' | '[') => return Err(self.cursor.fault(NO_COMMANDS)),
             Some('0'..='9' | '@' | '*' | '#' | '?' | '-' | '$' | '!') => {
-                return Err(self.fault("only $NAME and ${NAME} are supported"));
+                return Err(self.cursor.fault("only $NAME and ${NAME} are supported"));
             }
-            Some(c) if is_name_start(c) => self.name(),
+            Some(c) if is_name_start(c) => {
+                let name = self.cursor.name();
+                // A shell joins the lines before it looks for the name's end.
+                if self.cursor.line_continues() {
+                    return Err(Fault::at(line, BROKEN_NAME));
+                }
+                name
+            }
+            _ if self.cursor.line_continues() => return Err(Fault::at(line, BROKEN_NAME)),
             _ => {
                 value.push('$');
                 return Ok(());
             }
         };
-        let text = self.scope.expand(&name);
-        value.push_str(&text.map_err(|reason| self.fault_at(line, reason))?);
+        let text = self.scope.expand(name);
+        value.push_str(&text.map_err(|reason| Fault::at(line, reason))?);
         Ok(())
-    }
-
-    /// A variable's name; empty if there is none here.
-    fn name(&mut self) -> String {
-        let mut name = String::new();
-        if self.rest.peek().is_some_and(|c| is_name_start(*c)) {
-            while let Some(c) = self
-                .rest
-                .next_if(|c| is_name_start(*c) || c.is_ascii_digit())
-            {
-                name.push(c);
-            }
-        }
-        name
-    }
-
-    fn expect(&mut self, wanted: char, reason: &str) -> Result<(), Fault> {
-        if self.rest.peek() == Some(&wanted) {
-            self.next();
-            return Ok(());
-        }
-        Err(self.fault(reason))
-    }
-
-    /// Skips blanks and continued line ends; whether there were blanks.
-    fn skip_blanks(&mut self) -> Result<bool, Fault> {
-        let mut parted = false;
-        loop {
-            match self.rest.peek() {
-                Some(' ' | '\t') => {
-                    parted = true;
-                    self.next();
-                }
-                Some('\\') => {
-                    let mut ahead = self.rest.clone();
-                    ahead.next();
-                    if ahead.next() != Some('\n') {
-                        return Err(self.fault(ALLOWED));
-                    }
-                    self.next();
-                    self.next();
-                }
-                _ => return Ok(parted),
-            }
-        }
-    }
-
-    fn skip_comment(&mut self) {
-        while self.rest.next_if(|c| *c != '\n').is_some() {}
-    }
-
-    fn next(&mut self) -> Option<char> {
-        let c = self.rest.next();
-        if c == Some('\n') {
-            self.line += 1;
-        }
-        c
-    }
-
-    fn fault(&self, reason: impl Into<String>) -> Fault {
-        self.fault_at(self.line, reason)
-    }
-
-    fn fault_at(&self, line: usize, reason: impl Into<String>) -> Fault {
-        Fault {
-            line,
-            reason: reason.into(),
-        }
     }
 }
 
 const NO_COMMANDS: &str = "commands, arithmetic and arrays are not supported: no shell runs";
 
-fn is_name_start(c: char) -> bool {
-    c.is_ascii_alphabetic() || c == '_'
-}
+const BROKEN_NAME: &str = "a line must not be continued inside or right after $NAME";
 
 #[cfg(test)]
 mod tests;

@@ -56,6 +56,13 @@ impl Url {
     }
 }
 
+impl From<Url> for String {
+    /// The whole URL, with the password that may be in it.
+    fn from(url: Url) -> Self {
+        url.0
+    }
+}
+
 impl fmt::Debug for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&without_credentials(&self.0))
