@@ -5,6 +5,7 @@
 //! a file each. Only [`environment`] reads environment variables.
 
 pub mod authorized_keys;
+pub mod create;
 pub mod environment;
 mod findings;
 pub mod job;

@@ -73,15 +73,14 @@ pub const APPLETS: &[Applet] = &[
 pub fn dispatch(args: Vec<OsString>) -> ExitCode {
     let called = args.first().map(OsString::as_os_str).unwrap_or_default();
     match by_name(called) {
-        Some(applet) => {
-            let name = basename(called).to_string_lossy().into_owned();
-            let command = (applet.command)().bin_name(name.clone()).name(name);
+        Some((name, applet)) => {
+            let command = (applet.command)().name(name).bin_name(name);
             run(applet, &matches(command, args))
         }
         None => {
             let all = matches(whole(), args);
             let (name, its_matches) = all.subcommand().expect("clap requires a subcommand");
-            let applet = by_name(OsStr::new(name)).expect("clap knows only the table's names");
+            let (_, applet) = by_name(OsStr::new(name)).expect("clap knows the table's names");
             run(applet, its_matches)
         }
     }
@@ -120,13 +119,14 @@ fn whole() -> Command {
         }))
 }
 
-fn by_name(called: &OsStr) -> Option<&'static Applet> {
-    let name = basename(called).to_str()?;
-    APPLETS.iter().find(|applet| applet.names.contains(&name))
-}
-
-fn basename(path: &OsStr) -> &OsStr {
-    Path::new(path).file_name().unwrap_or_default()
+/// The applet that the path's last part names exactly, and that name.
+fn by_name(called: &OsStr) -> Option<(&'static str, &'static Applet)> {
+    let called = Path::new(called).file_name()?.to_str()?;
+    let of = |applet: &'static Applet| {
+        let name = applet.names.iter().find(|name| **name == called)?;
+        Some((*name, applet))
+    };
+    APPLETS.iter().find_map(of)
 }
 
 #[cfg(test)]
@@ -145,7 +145,7 @@ mod tests {
             ("recreate", None),
             ("", None),
         ] {
-            let found = by_name(OsStr::new(called)).map(|applet| applet.names[0]);
+            let found = by_name(OsStr::new(called)).map(|(_, applet)| applet.names[0]);
             assert_eq!(found, first_name, "{called}");
         }
     }

@@ -36,7 +36,13 @@ pub fn rename() -> Command {
 
 /// Ganeti's verify.
 pub fn verify() -> Command {
-    entry_point("verify", "Checks the OS parameters")
+    entry_point("verify", "Checks the OS parameters").arg(
+        Arg::new("check")
+            .help("What to check")
+            .required(true)
+            .num_args(1..)
+            .value_parser(PossibleValuesParser::new(p2v_ganeti::verify::CHECKS)),
+    )
 }
 
 /// The source's side of a migration.
@@ -97,7 +103,7 @@ struct InitrdArgs {
 
 /// Runs create in namespaces that vanish with it.
 pub fn run_create(_: &ArgMatches) -> Result<u8> {
-    let environment = Environment::of_this_process();
+    let environment = Environment::from_process();
     supervise::run(move || match p2v_ganeti::create::run(&environment) {
         Ok(()) => 0,
         Err(error) => {
@@ -108,8 +114,14 @@ pub fn run_create(_: &ArgMatches) -> Result<u8> {
 }
 
 /// Checks the OS parameters.
-pub fn run_verify(_: &ArgMatches) -> Result<u8> {
-    p2v_ganeti::verify::run(&Environment::of_this_process())?;
+pub fn run_verify(matches: &ArgMatches) -> Result<u8> {
+    let checks: Vec<String> = matches
+        .get_many("check")
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+    p2v_ganeti::verify::run(&Environment::from_process(), &checks)?;
     Ok(0)
 }
 
@@ -127,13 +139,18 @@ pub fn run_initrd(matches: &ArgMatches) -> Result<u8> {
     let report = builder::build(&InitrdRequest {
         root: args.root,
         kernel: args.kernel,
-        output,
+        output: output.clone(),
         modules: args.modules,
         compression: args.compress.parse()?,
         force: args.force,
         init_binary: std::env::current_exe()?,
     })?;
-    tracing::info!("{report}");
+    tracing::info!(
+        "{}: {} bytes, {} modules",
+        output.display(),
+        report.bytes,
+        report.modules.len()
+    );
     Ok(0)
 }
 

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::Write;
 
+use p2v_ganeti::environment::Environment;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::FmtContext;
@@ -11,8 +12,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// Starts the log. Ganeti's `DEBUG_LEVEL` above 0 shows every command run.
 pub fn start() {
-    let debug = std::env::var("DEBUG_LEVEL").is_ok_and(|level| level != "0" && !level.is_empty());
-    let level = if debug { Level::DEBUG } else { Level::INFO };
+    let verbose = Environment::from_process().is_verbose();
+    let level = if verbose { Level::DEBUG } else { Level::INFO };
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)

@@ -54,6 +54,15 @@ impl Filesystem {
         }
     }
 
+    /// The Debian package that holds [`Filesystem::mkfs`].
+    pub fn package(self) -> &'static str {
+        match self {
+            Self::Ext2 | Self::Ext3 | Self::Ext4 => "e2fsprogs",
+            Self::Xfs => "xfsprogs",
+            Self::Btrfs => "btrfs-progs",
+        }
+    }
+
     /// The smallest size its mkfs accepts, in bytes.
     pub fn smallest(self) -> u64 {
         match self {

@@ -74,10 +74,13 @@ fn make(directory: &Path, kind: &str, comment: &str) -> Result<HostKey> {
         .args(["-q", "-N", "", "-t", kind, "-C", comment, "-f"])
         .arg(&path)
         .run()?;
-    let listed = Cmd::new("ssh-keygen", format!("taking the {kind} host key's fingerprint"))
-        .args(["-l", "-E", "sha256", "-f"])
-        .arg(&public)
-        .read()?;
+    let listed = Cmd::new(
+        "ssh-keygen",
+        format!("taking the {kind} host key's fingerprint"),
+    )
+    .args(["-l", "-E", "sha256", "-f"])
+    .arg(&public)
+    .read()?;
     let fingerprint = listed
         .split_whitespace()
         .nth(1)

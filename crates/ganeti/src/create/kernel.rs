@@ -80,8 +80,7 @@ fn initrd(root: &Root, kernel: &Kernel, cache: &Path) -> Result<Vec<u8>> {
         force: false,
         init_binary: binary,
     })?;
-    let initrd =
-        std::fs::read(&output).with_context(|| format!("reading {}", output.display()))?;
+    let initrd = std::fs::read(&output).with_context(|| format!("reading {}", output.display()))?;
     // The cache saves half a second: that it cannot be written is no failure.
     if let Err(error) = sealed::write(&path, &initrd) {
         tracing::warn!("keeping the initrd for the next create: {error:#}");

@@ -1,0 +1,180 @@
+//! Ganeti's `create` entry point: a disk that boots wholly into RAM.
+//!
+//! Everything is checked, and the bootstrap root made ready, before the first
+//! write ([`plan`]). Then the disk is made unbootable, laid out ([`layout`]),
+//! filled ([`fill`]) and, as the last write, given its boot loader. A failure
+//! on the way, or a SIGKILL, leaves a disk that does not boot.
+//!
+//! Runs in private namespaces (`p2v_sys::supervise`): the fixed directories
+//! that it mounts on are empty to everybody else, also to another create.
+
+mod fill;
+mod host_keys;
+mod identity;
+mod kernel;
+mod layout;
+mod plan;
+mod state;
+
+use std::time::Instant;
+
+use anyhow::{Context, Error, Result};
+use nix::mount::MsFlags;
+use p2v_bootloader::{Platform, bios, efi, image};
+use p2v_bootstrap::CachedRoot;
+use p2v_sys::filesystem::{self, Filesystem};
+use p2v_sys::{Mount, supervise};
+
+use crate::environment::Environment;
+use fill::Filled;
+use layout::Layout;
+use plan::Plan;
+use state::InstanceState;
+
+/// Makes the disk that the environment asks for.
+pub fn run(environment: &Environment) -> Result<()> {
+    let start = Instant::now();
+    let plan = Plan::make(environment)?;
+    let _scratch = mount_scratch(&plan)?;
+    let cached = plan.bootstrap_root()?;
+    plan.check_size(&cached)?;
+    let made = make_disk(&plan, &cached).map_err(|error| leave_unbootable(&plan, error))?;
+    report(&plan, &made)?;
+    tracing::info!(
+        "{} is ready to start, made in {:.1} s",
+        plan.job.instance,
+        start.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// What has been made.
+struct Made {
+    uuid: String,
+    filled: Filled,
+}
+
+fn make_disk(plan: &Plan, cached: &CachedRoot) -> Result<Made> {
+    let settings = &plan.settings;
+    tracing::info!(
+        "making {} with {} on {}",
+        settings.partition_style.name(),
+        settings.filesystem.name(),
+        plan.disk.path().display()
+    );
+    plan.disk.wipe_edges()?;
+    filesystem::wipe_signatures(plan.disk.path())?;
+    let layout = layout::lay_out(
+        &plan.disk,
+        settings.partition_style,
+        settings.alignment_bytes(),
+    )?;
+    let uuid = filesystem::new_uuid()?;
+    layout.make_root(settings.filesystem, &uuid)?;
+    let mount = mount_root(plan, &layout)?;
+    let filled = fill::fill(plan, cached, &layout, &uuid, mount.target())?;
+    supervise::end_others();
+    mount.close()?;
+    layout.check_root(&uuid)?;
+    install_boot_loader(plan, &layout, &filled)?;
+    layout.close()?;
+    plan.disk.sync()?;
+    Ok(Made { uuid, filled })
+}
+
+/// A private tmpfs for what must not reach a disk, such as host keys in the
+/// making. It is gone with the namespace.
+fn mount_scratch(plan: &Plan) -> Result<Mount> {
+    let directory = plan.scratch_dir();
+    state::make_directory(&directory)?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let mount = Mount::new("tmpfs", &directory, "tmpfs", flags, "mode=0700")?;
+    tempfile::env::override_temp_dir(&directory)
+        .map_err(|earlier| Error::msg(format!("the temporary directory is {earlier:?} already")))?;
+    Ok(mount)
+}
+
+fn mount_root(plan: &Plan, layout: &Layout) -> Result<Mount> {
+    let target = plan.target_dir();
+    state::make_directory(&target)?;
+    let filesystem = plan.settings.filesystem;
+    let options = match filesystem {
+        // No flush on each commit: the whole disk is flushed at the end, and
+        // does not boot before.
+        Filesystem::Ext3 | Filesystem::Ext4 => "barrier=0",
+        Filesystem::Ext2 | Filesystem::Xfs | Filesystem::Btrfs => "",
+    };
+    let device = layout.root.path();
+    Mount::new(
+        device,
+        &target,
+        filesystem.name(),
+        MsFlags::MS_NOATIME,
+        options,
+    )
+    .with_context(|| {
+        format!(
+            "does this node's kernel have {}? try `modprobe {0}`, or set FILESYSTEM",
+            filesystem.name()
+        )
+    })
+}
+
+/// The boot loader last: before it, nothing boots from this disk.
+fn install_boot_loader(plan: &Plan, layout: &Layout, filled: &Filled) -> Result<()> {
+    let Some(area) = layout.boot_area else {
+        return Ok(());
+    };
+    tracing::info!("installing the boot loader");
+    if let Some(esp) = &layout.esp {
+        efi::install(esp.path(), &image::make(Platform::Efi, &filled.menu)?)?;
+    }
+    let core = image::make(Platform::Bios, &filled.menu)?;
+    bios::install(&plan.disk, area, &core)
+}
+
+/// Makes sure that a disk whose making failed does not boot, and says so.
+fn leave_unbootable(plan: &Plan, error: Error) -> Error {
+    supervise::end_others();
+    let disk = plan.disk.path().display();
+    match plan.disk.wipe_edges() {
+        Ok(()) => error.context(format!(
+            "creating {} (its disk {disk} is left unbootable on purpose)",
+            plan.job.instance
+        )),
+        Err(wiping) => error.context(format!(
+            "creating {} (and wiping its disk {disk} failed too: {wiping:#})",
+            plan.job.instance
+        )),
+    }
+}
+
+/// Keeps the fingerprints on the node and says them in the log.
+fn report(plan: &Plan, made: &Made) -> Result<()> {
+    let keys = &made.filled.host_keys;
+    let saved = state::save(
+        &plan.paths.state_dir,
+        &InstanceState {
+            version: InstanceState::VERSION,
+            instance: plan.job.instance.as_str(),
+            created: seconds_since_1970(),
+            suite: &plan.settings.suite,
+            partition_style: plan.settings.partition_style.name(),
+            filesystem: plan.settings.filesystem.name(),
+            root_uuid: &made.uuid,
+            kernel: &made.filled.kernel.version,
+            host_keys: keys,
+        },
+    )?;
+    for key in keys {
+        tracing::info!("host key {} {}", key.kind, key.fingerprint);
+    }
+    tracing::info!("host keys are kept in {}", saved.display());
+    Ok(())
+}
+
+fn seconds_since_1970() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
+}

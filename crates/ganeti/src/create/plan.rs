@@ -1,0 +1,144 @@
+//! Everything that create checks before it writes.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use p2v_bootloader::{Platform, efi};
+use p2v_bootstrap::{Cache, CachePolicy, CachedRoot, Recipe};
+use p2v_parts::Parts;
+use p2v_sys::command::in_path;
+use p2v_sys::disk::Disk;
+
+use super::layout;
+use crate::authorized_keys;
+use crate::environment::Environment;
+use crate::job::Job;
+use crate::settings::{PartitionStyle, Settings, SettingsPaths};
+
+/// Tools of the node that create runs, with the packages that hold them.
+const TOOLS: &[(&str, &str)] = &[
+    ("sfdisk", "fdisk"),
+    ("wipefs", "util-linux"),
+    ("blkid", "util-linux"),
+    ("ssh-keygen", "openssh-client"),
+];
+
+/// A create that can go ahead.
+#[derive(Debug)]
+pub struct Plan {
+    /// What Ganeti asks for.
+    pub job: Job,
+    /// How it is to be made.
+    pub settings: Settings,
+    /// Where things are on this node.
+    pub paths: SettingsPaths,
+    /// The instance's first disk, claimed.
+    pub disk: Disk,
+    /// The hooks to run.
+    pub hooks: Parts,
+    /// The text of root's authorized_keys.
+    pub authorized_keys: String,
+    /// What Ganeti set, for the hooks.
+    pub hook_environment: Vec<(OsString, OsString)>,
+}
+
+impl Plan {
+    /// Checks the environment, the settings, the node's tools, the keys, the
+    /// hooks and the disk. Writes nothing.
+    pub fn make(environment: &Environment) -> Result<Self> {
+        let job = environment.create_job()?;
+        let paths = environment.paths()?;
+        let settings = Settings::load(&paths, &job)?;
+        check_tools(&settings)?;
+        let authorized_keys = authorized_keys_text(&settings)?;
+        let hooks = Parts::in_directory(&settings.customize_dir)?;
+        for skipped in hooks.skipped() {
+            let name = skipped.name.to_string_lossy();
+            tracing::debug!("not running the hook {name}: {}", skipped.reason);
+        }
+        let disk = Disk::claim(job.root_disk()?)?;
+        if job.reinstall {
+            tracing::info!("reinstalling: what {} holds is lost", disk.path().display());
+        }
+        Ok(Self {
+            hook_environment: environment.hook_environment(),
+            job,
+            settings,
+            paths,
+            disk,
+            hooks,
+            authorized_keys,
+        })
+    }
+
+    /// The bootstrap root, from the cache or built into it.
+    pub fn bootstrap_root(&self) -> Result<CachedRoot> {
+        let settings = &self.settings;
+        let policy = CachePolicy {
+            generate: settings.generate_cache,
+            clean_days: settings.clean_cache,
+        };
+        let recipe = Recipe {
+            suite: settings.suite.clone(),
+            arch: settings.arch.clone(),
+            mirror: settings.mirror.as_ref().map(|url| url.as_str().to_owned()),
+            components: settings.components.clone(),
+            packages: settings.extra_pkgs.clone(),
+            proxy: settings.proxy.as_ref().map(|url| url.as_str().to_owned()),
+        };
+        Cache::new(self.paths.cache_dir.clone(), policy).obtain(&recipe)
+    }
+
+    /// Where the root is mounted while it is filled: TARGET.
+    pub fn target_dir(&self) -> PathBuf {
+        self.paths.state_dir.join("target")
+    }
+
+    /// Where a private tmpfs is mounted.
+    pub fn scratch_dir(&self) -> PathBuf {
+        self.paths.state_dir.join("scratch")
+    }
+
+    /// Fails if the root does not fit onto the disk.
+    pub fn check_size(&self, cached: &CachedRoot) -> Result<()> {
+        let needed = layout::needed_size(
+            self.settings.partition_style,
+            self.settings.filesystem,
+            self.settings.alignment_bytes(),
+            cached.unpacked_bytes(),
+        );
+        if self.disk.size() < needed {
+            bail!(
+                "checking the size of {}: it has {} MiB and needs at least {} MiB; nothing was written",
+                self.disk.path().display(),
+                self.disk.size() >> 20,
+                needed >> 20
+            );
+        }
+        Ok(())
+    }
+}
+
+fn authorized_keys_text(settings: &Settings) -> Result<String> {
+    let keys = authorized_keys::collect(settings)?;
+    Ok(keys.iter().map(|key| format!("{}\n", key.line())).collect())
+}
+
+fn check_tools(settings: &Settings) -> Result<()> {
+    let mkfs = (settings.filesystem.mkfs(), settings.filesystem.package());
+    for (tool, package) in TOOLS.iter().chain([&mkfs]) {
+        if !in_path(tool) {
+            bail!("looking for {tool}: not found on this node; install {package}");
+        }
+    }
+    match settings.partition_style {
+        PartitionStyle::None => Ok(()),
+        PartitionStyle::Msdos => Platform::Bios.check(),
+        PartitionStyle::Gpt => {
+            Platform::Bios.check()?;
+            Platform::Efi.check()?;
+            efi::check()
+        }
+    }
+}
