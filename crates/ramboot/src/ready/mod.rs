@@ -18,6 +18,10 @@ use anyhow::{Context, Result, bail};
 /// and the first boot of a slow machine takes its time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the other network cards are waited for once one has an address:
+/// one that is not connected must not hold up the rest.
+const SETTLE: Duration = Duration::from_secs(5);
+
 /// How often is looked.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -40,25 +44,30 @@ pub fn run() -> Result<()> {
 /// What must hold for the machine to be ready.
 fn examine() -> Result<()> {
     disks::check_root()?;
-    wait("address", || Ok(!network::addresses()?.is_empty()))?;
+    if !wait(PATIENCE, || Ok(!network::addresses()?.is_empty()))? {
+        bail!("there is no address after {} s", PATIENCE.as_secs());
+    }
     let ports = network::ssh_ports();
-    wait(&format!("SSH server on port {}", list(&ports)), || {
-        network::listens(&ports)
-    })?;
+    if !wait(PATIENCE, || network::listens(&ports))? {
+        let (ports, seconds) = (list(&ports), PATIENCE.as_secs());
+        bail!("there is no SSH server on port {ports} after {seconds} s");
+    }
+    wait(SETTLE, network::every_card_has_an_address)?;
     // Last, so that it holds now and not a minute ago.
     disks::check_free()
 }
 
-fn wait(what: &str, mut there: impl FnMut() -> Result<bool>) -> Result<()> {
+/// Whether it came true in that time.
+fn wait(patience: Duration, mut there: impl FnMut() -> Result<bool>) -> Result<bool> {
     let start = Instant::now();
     while !there()? {
         p2v_sys::interrupt::check()?;
-        if start.elapsed() >= PATIENCE {
-            bail!("there is no {what} after {} s", PATIENCE.as_secs());
+        if start.elapsed() >= patience {
+            return Ok(false);
         }
         std::thread::sleep(PAUSE);
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The lines that tell where this machine is and how to know it; what cannot
@@ -67,7 +76,7 @@ fn introduction() -> Vec<String> {
     let name = nix::unistd::gethostname().context("reading the host name");
     let name = name.map(|name| name.to_string_lossy().into_owned());
     let mut lines = vec![match name {
-        Ok(name) => format!("{name} runs in RAM"),
+        Ok(name) => format!("host {name}"),
         Err(error) => format!("{error:#}"),
     }];
     match network::addresses() {

@@ -1,9 +1,11 @@
 //! Where this machine is to be reached.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use nix::net::if_::InterfaceFlags;
 use p2v_sys::Root;
 
 /// An address that other machines can use.
@@ -36,6 +38,29 @@ pub fn addresses() -> Result<Vec<Address>> {
         }
     }
     Ok(addresses)
+}
+
+/// Whether every network card that is up has an address: an announcement made
+/// before would leave some out.
+pub fn every_card_has_an_address() -> Result<bool> {
+    let interfaces = nix::ifaddrs::getifaddrs().context("listing the network's addresses")?;
+    let (mut cards, mut addressed) = (BTreeSet::new(), BTreeSet::new());
+    for interface in interfaces {
+        let flags = interface.flags;
+        let name = interface.interface_name;
+        if flags.contains(InterfaceFlags::IFF_UP) && !flags.contains(InterfaceFlags::IFF_LOOPBACK) {
+            cards.insert(name.clone());
+        }
+        if interface
+            .address
+            .as_ref()
+            .and_then(ip_of)
+            .is_some_and(is_global)
+        {
+            addressed.insert(name);
+        }
+    }
+    Ok(cards.is_subset(&addressed))
 }
 
 fn ip_of(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
