@@ -1,0 +1,139 @@
+//! The directory in which a root is built. It goes with its guard; what a
+//! killed run left goes at the next one.
+
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nix::mount::{MntFlags, umount2};
+
+/// A directory of our own, removed with all that is in it.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    /// Makes the directory anew. Its caller holds the lock that makes it the
+    /// only user.
+    pub(crate) fn new(path: PathBuf) -> Result<Self> {
+        remove(&path)?;
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .with_context(|| format!("making {}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes it and reports.
+    pub(crate) fn close(self) -> Result<()> {
+        let result = remove(&self.path);
+        std::mem::forget(self);
+        result
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.path) {
+            tracing::warn!("{error:#}");
+        }
+    }
+}
+
+/// Removes a tree, but never through a mount: a tool that was killed may have
+/// left the node's own /proc or /dev in it. None is no error.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    let removing = || format!("removing {}", path.display());
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.with_context(removing)?,
+    };
+    for mount in mounts_below(path)?.iter().rev() {
+        // Lazily: whatever still uses it, it is gone from our sight.
+        umount2(mount, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)
+            .with_context(|| format!("unmounting {}", mount.display()))
+            .with_context(removing)?;
+    }
+    if let Some(mount) = mounts_below(path)?.first() {
+        bail!("{}: {} is still mounted", removing(), mount.display());
+    }
+    std::fs::remove_dir_all(path).with_context(removing)
+}
+
+/// The mount points below `path`, in the order in which they were mounted.
+fn mounts_below(path: &Path) -> Result<Vec<PathBuf>> {
+    let path = path
+        .canonicalize()
+        .with_context(|| format!("resolving {}", path.display()))?;
+    let text = std::fs::read("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
+    Ok(text
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
+        .map(unescape)
+        .filter(|mount| mount.starts_with(&path))
+        .collect())
+}
+
+/// Decodes the kernel's octal escapes: `\040` is a space.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut at = 0;
+    while at < field.len() {
+        let octal = field
+            .get(at + 1..at + 4)
+            .filter(|_| field[at] == b'\\')
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bytes.push(octal.unwrap_or(field[at]));
+        at += if octal.is_some() { 4 } else { 1 };
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(bytes))
+}
+
+/// Whether `name` is that of a scratch directory, and of which key.
+pub(crate) fn key_of(name: &std::ffi::OsStr) -> Option<&str> {
+    std::str::from_utf8(name.as_bytes().strip_prefix(PREFIX.as_bytes())?).ok()
+}
+
+/// The start of a scratch directory's name; the key follows.
+pub(crate) const PREFIX: &str = ".building-";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::mount::{MsFlags, mount};
+
+    #[test]
+    fn a_tree_goes_without_what_is_mounted_in_it() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let precious = dir.path().join("precious");
+        std::fs::create_dir(&precious).unwrap();
+        std::fs::write(precious.join("file"), "").unwrap();
+        let path = dir.path().join("a tree");
+        let inner = path.join("mount point");
+        std::fs::create_dir_all(&inner).unwrap();
+        let none: Option<&str> = None;
+        mount(Some(&precious), &inner, none, MsFlags::MS_BIND, none).unwrap();
+        remove(&path).unwrap();
+        assert!(precious.join("file").exists());
+        assert!(!path.exists());
+        remove(&path).unwrap();
+    }
+
+    #[test]
+    fn escapes_are_decoded() {
+        assert_eq!(unescape(br"/a\040b\134c"), Path::new(r"/a b\c"));
+        assert_eq!(unescape(br"/a\04"), Path::new(r"/a\04"));
+    }
+}

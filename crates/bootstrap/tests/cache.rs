@@ -1,0 +1,316 @@
+//! The cache, with a small tree in the place of Debian's packages.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use nix::mount::MsFlags;
+use p2v_bootstrap::{Cache, CachePolicy, CachedRoot, Debian, Metadata, Recipe, Source, Tool};
+use p2v_sys::Mount;
+use p2v_sys::command::in_path;
+use p2v_sys::lock::FileLock;
+
+const KEEP: CachePolicy = CachePolicy {
+    generate: true,
+    clean_days: None,
+};
+
+fn recipe() -> Recipe {
+    Recipe {
+        suite: "bookworm".into(),
+        arch: "amd64".into(),
+        mirror: None,
+        components: Vec::new(),
+        packages: Vec::new(),
+        proxy: None,
+    }
+}
+
+/// Makes the small tree, and counts how often.
+#[derive(Default)]
+struct Small {
+    builds: AtomicU32,
+    needed: u64,
+    pause: Duration,
+    fail: bool,
+}
+
+impl Small {
+    fn builds(&self) -> u32 {
+        self.builds.load(Ordering::SeqCst)
+    }
+}
+
+impl Source for Small {
+    fn needed_bytes(&self) -> u64 {
+        self.needed
+    }
+
+    fn build(&self, _recipe: &Recipe, target: &Path) -> Result<String> {
+        self.builds.fetch_add(1, Ordering::SeqCst);
+        common::make_tree(target);
+        std::thread::sleep(self.pause);
+        if self.fail {
+            bail!("the packages are no good");
+        }
+        Ok("small".to_owned())
+    }
+}
+
+struct Bench {
+    dir: tempfile::TempDir,
+    small: Small,
+}
+
+impl Bench {
+    fn new() -> Option<Self> {
+        common::root_or_skip().then(|| Self {
+            dir: tempfile::tempdir().unwrap(),
+            small: Small::default(),
+        })
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.dir.path().join("cache")
+    }
+
+    fn obtain(&self, policy: CachePolicy) -> Result<CachedRoot> {
+        Cache::new(self.cache(), policy).obtain_from(&recipe(), &self.small)
+    }
+
+    fn file(&self, ending: &str) -> PathBuf {
+        self.cache().join(format!("{}.{ending}", recipe().key()))
+    }
+
+    fn names(&self) -> Vec<String> {
+        names(&self.cache())
+    }
+
+    fn complete(&self) -> Vec<String> {
+        ["json", "lock", "tar.zst"]
+            .map(|ending| format!("{}.{ending}", recipe().key()))
+            .into()
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_root_is_built_once_and_then_found() {
+    let Some(bench) = Bench::new() else { return };
+    bench.obtain(KEEP).unwrap();
+    let root = bench.obtain(KEEP).unwrap();
+    assert_eq!(bench.small.builds(), 1);
+    assert_eq!(bench.names(), bench.complete());
+    assert_eq!(root.key(), recipe().key());
+    assert_eq!(root.kernel_version(), "6.10.0-1-amd64");
+    assert_eq!(root.metadata().tool, "small");
+    let listed = Cache::new(bench.cache(), KEEP).list().unwrap();
+    assert_eq!(&listed[0], root.metadata());
+
+    let (tree, copy) = (bench.dir.path().join("tree"), bench.dir.path().join("copy"));
+    common::make_tree(&tree);
+    // Twice: unpacking must not use the root up.
+    for _ in 0..2 {
+        let _ = std::fs::remove_dir_all(&copy);
+        std::fs::create_dir(&copy).unwrap();
+        root.unpack(&copy).unwrap();
+        let paths = |root: &Path| common::describe(root).into_keys().collect::<Vec<_>>();
+        assert_eq!(paths(&tree), paths(&copy));
+    }
+}
+
+#[test]
+fn a_damaged_root_is_built_anew() {
+    type Damage = fn(&Bench);
+    let damages: [(&str, Damage); 6] = [
+        ("a flipped bit", |bench| {
+            let mut bytes = std::fs::read(bench.file("tar.zst")).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(bench.file("tar.zst"), bytes).unwrap();
+        }),
+        ("cut short", |bench| {
+            let file = std::fs::File::options()
+                .write(true)
+                .open(bench.file("tar.zst"))
+                .unwrap();
+            file.set_len(1000).unwrap();
+        }),
+        ("no archive", |bench| {
+            std::fs::remove_file(bench.file("tar.zst")).unwrap()
+        }),
+        ("no metadata", |bench| {
+            std::fs::remove_file(bench.file("json")).unwrap()
+        }),
+        ("empty metadata", |bench| {
+            std::fs::write(bench.file("json"), "").unwrap()
+        }),
+        ("unknown metadata", |bench| {
+            let text = std::fs::read_to_string(bench.file("json")).unwrap();
+            let text = text.replacen('{', "{\"colour\": 1,", 1);
+            std::fs::write(bench.file("json"), text).unwrap();
+        }),
+    ];
+    for (name, damage) in damages {
+        let Some(bench) = Bench::new() else { return };
+        bench.obtain(KEEP).unwrap();
+        damage(&bench);
+        let root = bench.obtain(KEEP).unwrap();
+        assert_eq!(bench.small.builds(), 2, "{name}");
+        assert_eq!(bench.names(), bench.complete(), "{name}");
+        let copy = bench.dir.path().join("copy");
+        std::fs::create_dir(&copy).unwrap();
+        root.unpack(&copy).unwrap();
+        bench.obtain(KEEP).unwrap();
+        assert_eq!(bench.small.builds(), 2, "{name}");
+    }
+}
+
+#[test]
+fn two_creates_at_once_build_once() {
+    let Some(mut bench) = Bench::new() else {
+        return;
+    };
+    bench.small.pause = Duration::from_millis(300);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| bench.obtain(KEEP).unwrap());
+        }
+    });
+    assert_eq!(bench.small.builds(), 1);
+}
+
+#[test]
+fn old_roots_are_built_anew_from_the_given_age_on() {
+    let Some(bench) = Bench::new() else { return };
+    bench.obtain(KEEP).unwrap();
+    let mut metadata: Metadata =
+        serde_json::from_slice(&std::fs::read(bench.file("json")).unwrap()).unwrap();
+    metadata.built_at -= 7 * 24 * 3600;
+    std::fs::write(bench.file("json"), serde_json::to_vec(&metadata).unwrap()).unwrap();
+    for (days, builds) in [(None, 1), (Some(8), 1), (Some(7), 2), (Some(7), 2)] {
+        let policy = CachePolicy {
+            generate: true,
+            clean_days: days,
+        };
+        bench.obtain(policy).unwrap();
+        assert_eq!(bench.small.builds(), builds, "{days:?}");
+    }
+}
+
+#[test]
+fn without_generating_nothing_is_kept_but_what_is_there_is_used() {
+    let Some(bench) = Bench::new() else { return };
+    let policy = CachePolicy {
+        generate: false,
+        clean_days: None,
+    };
+    let root = bench.obtain(policy).unwrap();
+    assert_eq!(bench.names(), [format!("{}.lock", recipe().key())]);
+    let copy = bench.dir.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    root.unpack(&copy).unwrap();
+    assert!(copy.join("usr/bin/program").exists());
+    bench.obtain(KEEP).unwrap();
+    bench.obtain(policy).unwrap();
+    assert_eq!(bench.small.builds(), 2);
+}
+
+#[test]
+fn what_a_killed_build_left_goes_but_a_running_one_stays() {
+    let Some(bench) = Bench::new() else { return };
+    std::fs::create_dir(bench.cache()).unwrap();
+    let [killed, running] = ["killed", "running"].map(|key| {
+        let path = bench.cache().join(format!(".building-{key}/root/etc"));
+        std::fs::create_dir_all(path).unwrap();
+        bench.cache().join(format!(".building-{key}"))
+    });
+    let lock = FileLock::try_lock(&bench.cache().join("running.lock")).unwrap();
+    assert!(lock.is_some());
+    bench.obtain(KEEP).unwrap();
+    assert!(!killed.exists());
+    assert!(running.exists());
+}
+
+#[test]
+fn a_failed_build_leaves_nothing() {
+    let Some(mut bench) = Bench::new() else {
+        return;
+    };
+    bench.small.fail = true;
+    let error = bench.obtain(KEEP).unwrap_err();
+    assert!(format!("{error:#}").contains("the packages are no good"));
+    assert_eq!(bench.names(), [format!("{}.lock", recipe().key())]);
+}
+
+#[test]
+fn a_full_disk_is_named_and_nothing_stays_on_it() {
+    // What is needed is known to be too much before; or it shows midway, when
+    // the archive does not fit beside the tree.
+    for (needed, size, expected) in [
+        (1_000_000_000, "size=16m", "needs 1000 MB"),
+        (0, "size=4500k", "is full"),
+    ] {
+        let Some(mut bench) = Bench::new() else {
+            return;
+        };
+        bench.small.needed = needed;
+        std::fs::create_dir(bench.cache()).unwrap();
+        let mount = Mount::new("tmpfs", &bench.cache(), "tmpfs", MsFlags::empty(), size).unwrap();
+        let probe = bench.cache().join("probe");
+        std::fs::write(&probe, "").unwrap();
+        if xattr::set(&probe, "user.probe", b"").is_err() {
+            eprintln!("SKIPPED: this kernel's tmpfs has no user attributes");
+            return;
+        }
+        std::fs::remove_file(probe).unwrap();
+        let error = format!("{:#}", bench.obtain(KEEP).unwrap_err());
+        assert!(error.contains(expected), "{error}");
+        assert!(error.contains(bench.cache().to_str().unwrap()), "{error}");
+        assert_eq!(bench.names(), [format!("{}.lock", recipe().key())]);
+        mount.close().unwrap();
+    }
+}
+
+#[test]
+fn an_unreachable_mirror_is_named_with_what_to_do() {
+    for tool in [Tool::Mmdebstrap, Tool::Debootstrap] {
+        let Some(bench) = Bench::new() else { return };
+        if !in_path(tool.name()) {
+            eprintln!("SKIPPED: needs {}", tool.name());
+            continue;
+        }
+        let mut recipe = recipe();
+        recipe.mirror = Some("http://127.0.0.1:9/debian".into());
+        recipe.proxy = Some(String::new());
+        assert!(recipe.check().is_err(), "an empty proxy is no address");
+        recipe.proxy = None;
+        let source = Debian { tool: Some(tool) };
+        let cache = Cache::new(bench.cache(), KEEP);
+        let error = cache.obtain_from(&recipe, &source).unwrap_err();
+        let text = format!("{error:#}");
+        let last = text.lines().last().unwrap();
+        assert!(
+            last.contains("MIRROR (now http://127.0.0.1:9/debian)"),
+            "{text}"
+        );
+        assert!(last.contains("PROXY (now not set)"), "{text}");
+        assert_eq!(bench.names(), [format!("{}.lock", recipe.key())]);
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(
+            !mounts.contains(bench.dir.path().to_str().unwrap()),
+            "{mounts}"
+        );
+    }
+}
