@@ -1,5 +1,7 @@
 //! Promise 1: no block device is open or mounted, and swap is off.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 
 use crate::init::{block_device, release};
@@ -26,7 +28,20 @@ pub fn check_free() -> Result<()> {
     if let Some(swap) = first_swap(&swaps) {
         bail!("{swap} is in use as swap");
     }
-    for device in block_device::list()? {
+    let devices = block_device::list()?;
+    for device in &devices {
+        // Before the attempt to claim the disk, which would not name it.
+        let holders = Path::new("/sys/class/block").join(&device.name);
+        let mut holders = std::fs::read_dir(holders.join("holders"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        if let Some(holder) = holders.next() {
+            let holder = holder.file_name();
+            bail!("{device} is held by /dev/{}", holder.to_string_lossy());
+        }
+    }
+    for device in devices {
         let other = NOT_DISKS
             .iter()
             .any(|major| device.number.starts_with(major));
