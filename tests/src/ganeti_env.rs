@@ -48,7 +48,7 @@ impl Instance {
         Self {
             name: name.to_owned(),
             api: 20,
-            variant: None,
+            variant: Some("default".to_owned()),
             disks: vec![disk.to_owned()],
             nics: vec![Nic::default()],
             parameters: BTreeMap::new(),

@@ -19,6 +19,7 @@ pub mod peer;
 pub mod place;
 pub mod progress;
 pub mod qemu;
+pub mod ram_system;
 pub mod ssh;
 pub mod table;
 pub mod vm_slot;

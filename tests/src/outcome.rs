@@ -31,8 +31,9 @@ impl Outcome {
         self
     }
 
-    /// Fails unless the program ended by itself, unsuccessfully, and its last
-    /// line has every one of `words`: the last line is what an admin sees.
+    /// Fails unless the program ended by itself, unsuccessfully, with an error
+    /// message at the log's end, where an admin sees it, that has every one of
+    /// `words`, in any case.
     #[track_caller]
     pub fn assert_refused(&self, words: &[&str]) -> &Self {
         assert!(
@@ -41,30 +42,31 @@ impl Outcome {
             self.status,
             self.log
         );
-        let last = self.last_line();
+        let message = self.error_message().to_lowercase();
         for word in words {
             assert!(
-                last.to_lowercase().contains(&word.to_lowercase()),
-                "the last line does not say {word:?}. The log:\n{}",
+                message.contains(&word.to_lowercase()),
+                "the error does not say {word:?}. The log:\n{}",
                 self.log
             );
         }
-        assert!(
-            !self.log.contains("panicked at"),
-            "it panicked:\n{}",
-            self.log
-        );
+        for trace in ["panicked at", "internal error"] {
+            assert!(!self.log.contains(trace), "a defect shows:\n{}", self.log);
+        }
         self
+    }
+
+    /// The log from the last error message on; "" if there is none.
+    pub fn error_message(&self) -> &str {
+        match self.log.rfind("p2v: error: ") {
+            Some(start) => &self.log[start..],
+            None => "",
+        }
     }
 
     /// Whether a signal ended the program, and which.
     pub fn signal(&self) -> Option<i32> {
         self.status.signal()
-    }
-
-    /// The last line of the log.
-    pub fn last_line(&self) -> &str {
-        self.log.trim_end().lines().last().unwrap_or_default()
     }
 }
 

@@ -149,6 +149,12 @@ impl Lab {
             .with_context(|| format!("making {} executable", path.display()))
     }
 
+    /// Checks that nothing of this test is mounted, attached or running.
+    #[track_caller]
+    pub fn assert_nothing_left(&self) {
+        leftovers::assert_none(&self.dir);
+    }
+
     /// Runs `create` as Ganeti does and waits for its end.
     pub fn create(&self, instance: &Instance) -> Result<Outcome> {
         self.start_create(instance)?.finish(LONGEST_CREATE)
