@@ -15,8 +15,11 @@
 //! | `dev/console` | character device 5:1, which PID 1 gets as its standard input and outputs |
 //! | `dev`, `proc`, `sys`, `run`, `root`, `tmp` | empty directories |
 //! | `etc/p2v-initrd` | [`MARKER`], a line a fact: the kernel's version, and what made it |
-//! | `lib/modules/VERSION/…/NAME.ko` | the modules, uncompressed, each with all that it depends on |
+//! | `lib/modules/VERSION/…/NAME.ko.folded` | the modules, each with all that it depends on; `NAME.ko` where one cannot be folded |
 //! | `lib/modules/VERSION/modules.{dep,alias,softdep,builtin}` | kmod's own text formats, cut down to what is inside |
+//!
+//! Folding rearranges a module so that it compresses better;
+//! [`modules::Module::read`] undoes it. The format is in `modules/folded.rs`.
 //!
 //! `lib` is a directory, never a link.
 

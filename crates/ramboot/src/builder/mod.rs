@@ -12,6 +12,7 @@ mod module_file;
 mod output;
 mod selection;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use p2v_sys::{Root, interrupt};
 
-use crate::modules::{Index, without_compression};
+use crate::modules::Index;
 use archive::Archive;
 use output::Output;
 use selection::Selection;
@@ -75,10 +76,12 @@ pub fn build(request: &InitrdRequest) -> Result<InitrdReport> {
     let inside = PathBuf::from("lib/modules").join(&request.kernel);
     let mut archive = Archive::new();
     add_frame(&mut archive, &request.kernel, init);
-    for (module, bytes) in selection.modules.iter().zip(files) {
-        archive.file(inside.join(without_compression(&module.path)), 0o644, bytes);
+    let mut paths = BTreeMap::new();
+    for file in files {
+        archive.file(inside.join(&file.path), 0o644, file.bytes);
+        paths.insert(file.name, file.path);
     }
-    for (name, text) in index.trimmed(&selection.names()).files() {
+    for (name, text) in index.trimmed(&paths).files() {
         archive.file(inside.join(name), 0o644, text.into());
     }
     let cpio = archive.into_bytes()?;
@@ -89,7 +92,7 @@ pub fn build(request: &InitrdRequest) -> Result<InitrdReport> {
     Ok(InitrdReport {
         bytes: compressed.len() as u64,
         unpacked_bytes: cpio.len() as u64,
-        modules: selection.names().into_iter().collect(),
+        modules: paths.into_keys().collect(),
         absent: selection.absent,
     })
 }

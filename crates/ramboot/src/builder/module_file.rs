@@ -1,4 +1,4 @@
-//! The modules' files, read from the root and uncompressed.
+//! The modules' files: read from the root, uncompressed, and folded.
 
 use std::io::Read;
 use std::num::NonZero;
@@ -8,20 +8,30 @@ use anyhow::{Context, Result, bail};
 use p2v_sys::{Root, interrupt};
 
 use super::compression::uncompress;
-use crate::modules::Module;
+use crate::modules::{Module, folded, without_packing};
 
 /// The largest module file that is read; the largest in Debian has 20 MiB.
 const MOST_READ: u64 = 128 << 20;
 
-/// Reads the modules, uncompressed, in their order, on as many threads as
-/// there are processors: uncompressing xz is slow.
-pub(super) fn read_all(root: &Root, dir: &Path, modules: &[&Module]) -> Result<Vec<Vec<u8>>> {
+/// A module as it goes into the initrd.
+#[derive(Debug)]
+pub(super) struct ModuleFile {
+    /// The module's canonical name.
+    pub(super) name: String,
+    /// Where it goes, relative to the version's module directory.
+    pub(super) path: String,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Reads the modules in their order, on as many threads as there are
+/// processors: uncompressing xz is slow. Those that can be are folded.
+pub(super) fn read_all(root: &Root, dir: &Path, modules: &[&Module]) -> Result<Vec<ModuleFile>> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let share = modules.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
         let readers: Vec<_> = modules
             .chunks(share)
-            .map(|some| scope.spawn(move || some.iter().map(|m| read(root, dir, m)).collect()))
+            .map(|some| scope.spawn(move || some.iter().map(|m| packed(root, dir, m)).collect()))
             .collect();
         let mut files = Vec::with_capacity(modules.len());
         for reader in readers {
@@ -35,6 +45,21 @@ pub(super) fn read_all(root: &Root, dir: &Path, modules: &[&Module]) -> Result<V
     })
 }
 
+fn packed(root: &Root, dir: &Path, module: &Module) -> Result<ModuleFile> {
+    let bytes = read(root, dir, module)?;
+    let plain = without_packing(&module.path);
+    let (path, bytes) = match folded::fold(&bytes) {
+        Some(folded) => (format!("{plain}{}", folded::SUFFIX), folded),
+        None => (plain.to_owned(), bytes),
+    };
+    Ok(ModuleFile {
+        name: module.name.clone(),
+        path,
+        bytes,
+    })
+}
+
+/// Reads a module, uncompressed.
 fn read(root: &Root, dir: &Path, module: &Module) -> Result<Vec<u8>> {
     interrupt::check()?;
     let inside = Path::new(&module.path);

@@ -1,6 +1,6 @@
 //! Which modules go into the initrd.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 
@@ -86,11 +86,6 @@ impl<'a> Selection<'a> {
             modules: chosen.into_values().collect(),
             absent,
         })
-    }
-
-    /// The canonical names.
-    pub(super) fn names(&self) -> BTreeSet<String> {
-        self.modules.iter().map(|m| m.name.clone()).collect()
     }
 }
 

@@ -6,12 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::kmod::{ModuleInitFlags, finit_module};
+use nix::kmod::init_module;
 use p2v_sys::Root;
 
 use super::cmdline::CommandLine;
@@ -110,13 +109,10 @@ impl<'a> Drivers<'a> {
 
     fn insert(&self, module: &Module) -> Result<()> {
         let doing = || format!("loading the module {}", module.name);
-        let path = self.directory.join(&module.path);
-        let file = File::open(&path)
-            .with_context(|| format!("opening {}", path.display()))
-            .with_context(doing)?;
+        let image = module.read(&self.directory).with_context(doing)?;
         let options = self.line.module_options.get(&canonical(&module.name));
         let options = CString::new(options.map_or("", String::as_str)).with_context(doing)?;
-        match finit_module(&file, &options, ModuleInitFlags::empty()) {
+        match init_module(&image, &options) {
             // It may be there already: built in, or loaded by the kernel.
             Ok(()) | Err(Errno::EEXIST) => Ok(()),
             Err(error) => Err(error).with_context(doing),

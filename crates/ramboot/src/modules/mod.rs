@@ -10,6 +10,7 @@
 //! See <https://man7.org/linux/man-pages/man5/modules.dep.5.html> and
 //! <https://man7.org/linux/man-pages/man5/depmod.d.5.html>.
 
+pub(crate) mod folded;
 mod name;
 mod parse;
 mod pattern;
@@ -22,7 +23,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use p2v_sys::Root;
 
-pub use name::{canonical, name_of, without_compression};
+pub use name::{canonical, name_of, without_packing};
 pub use pattern::matches;
 pub use plan::Step;
 
@@ -81,6 +82,20 @@ pub struct Module {
     /// The canonical names of the modules it needs, in modules.dep's order:
     /// the last one is to be loaded first.
     pub needs: Vec<String>,
+}
+
+impl Module {
+    /// Reads the module's file below `directory`, an initrd's
+    /// lib/modules/VERSION, as what init_module(2) takes.
+    pub fn read(&self, directory: &Path) -> Result<Vec<u8>> {
+        let path = directory.join(&self.path);
+        let doing = || format!("reading {}", path.display());
+        let bytes = std::fs::read(&path).with_context(doing)?;
+        if self.path.ends_with(folded::SUFFIX) {
+            return folded::unfold(&bytes).with_context(doing);
+        }
+        Ok(bytes)
+    }
 }
 
 /// An alias: a pattern that names a module.

@@ -1,5 +1,7 @@
 //! Names of modules.
 
+use super::folded;
+
 /// The name as the kernel has it: `-` and `_` are equal, and `_` is used. In
 /// an alias's pattern a `-` between brackets is a range and stays.
 pub fn canonical(name: &str) -> String {
@@ -17,10 +19,10 @@ pub fn canonical(name: &str) -> String {
         .collect()
 }
 
-/// A module's path without the suffix of its compression:
+/// A module's path without the suffix that says how it is packed:
 /// "fs/ext4.ko.xz" is "fs/ext4.ko".
-pub fn without_compression(path: &str) -> &str {
-    [".xz", ".zst", ".gz"]
+pub fn without_packing(path: &str) -> &str {
+    [".xz", ".zst", ".gz", folded::SUFFIX]
         .iter()
         .find_map(|suffix| path.strip_suffix(suffix))
         .unwrap_or(path)
@@ -30,6 +32,6 @@ pub fn without_compression(path: &str) -> &str {
 /// a module's path.
 pub fn name_of(path: &str) -> Option<String> {
     let file = path.rsplit('/').next()?;
-    let stem = without_compression(file).strip_suffix(".ko")?;
+    let stem = without_packing(file).strip_suffix(".ko")?;
     (!stem.is_empty()).then(|| canonical(stem))
 }
