@@ -103,6 +103,14 @@ const UNITS: &[(&str, &str)] = &[
     ),
     ("logrotate.timer", "the root is gone at the next boot"),
     ("man-db.timer", "there are no manual pages"),
+    (
+        "xfs_scrub_all.timer",
+        "there is no xfs_scrub, and nothing mounted for it",
+    ),
+    (
+        "systemd-hwdb-update.service",
+        "there is no hardware database to compile",
+    ),
     ("systemd-repart.service", "writes partition tables"),
     ("systemd-pstore.service", "there is no disk to archive to"),
     (
@@ -156,6 +164,14 @@ const GENERATORS: &[(&str, &str)] = &[
     (
         "systemd-bless-boot-generator",
         "writes to the EFI system partition",
+    ),
+    (
+        "systemd-ssh-generator",
+        "opens further ways to log in, past the one that is asked for",
+    ),
+    (
+        "systemd-tpm2-generator",
+        "waits for a TPM that nothing uses",
     ),
 ];
 
