@@ -39,7 +39,7 @@ pub fn fill(
     // Until this file is gone, our init refuses to boot the root, by whatever
     // kernel it is started.
     root.write(p2v_ramboot::INCOMPLETE, "", 0o600)?;
-    let keys = HostKeys::start(&plan.scratch_dir(), instance);
+    let keys = HostKeys::start(&plan.paths.scratch_dir(), instance);
     tracing::info!("unpacking the bootstrap root");
     cached.unpack(target)?;
     interrupt::check()?;
@@ -77,10 +77,7 @@ fn run_hooks(plan: &Plan, layout: &Layout, target: &Path) -> Result<()> {
         ("BLOCKDEV", layout.whole.path().into()),
         ("FSYSDEV", layout.root.path().into()),
         ("P2V_BINARY", kernel::own_binary()?.into()),
-        (
-            "P2V_FIXES_DIR",
-            plan.paths.config_dir.join("fixes.d").into(),
-        ),
+        ("P2V_FIXES_DIR", plan.paths.fixes_dir().into()),
         ("P2V_CONFIG_DIR", plan.paths.config_dir.clone().into()),
     ];
     for (name, value) in ours {

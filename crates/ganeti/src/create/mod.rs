@@ -85,7 +85,7 @@ fn make_disk(plan: &Plan, cached: &CachedRoot) -> Result<Made> {
 /// A private tmpfs for what must not reach a disk, such as host keys in the
 /// making. It is gone with the namespace.
 fn mount_scratch(plan: &Plan) -> Result<Mount> {
-    let directory = plan.scratch_dir();
+    let directory = plan.paths.scratch_dir();
     state::make_directory(&directory)?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let mount = Mount::new("tmpfs", &directory, "tmpfs", flags, "mode=0700")?;
@@ -95,7 +95,7 @@ fn mount_scratch(plan: &Plan) -> Result<Mount> {
 }
 
 fn mount_root(plan: &Plan, layout: &Layout) -> Result<Mount> {
-    let target = plan.target_dir();
+    let target = plan.paths.target_dir();
     state::make_directory(&target)?;
     let filesystem = plan.settings.filesystem;
     let options = match filesystem {

@@ -1,7 +1,6 @@
 //! Everything that create checks before it writes.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use p2v_bootloader::{Platform, efi};
@@ -11,7 +10,6 @@ use p2v_sys::command::in_path;
 use p2v_sys::disk::Disk;
 
 use super::layout;
-use crate::authorized_keys;
 use crate::environment::Environment;
 use crate::job::Job;
 use crate::settings::{PartitionStyle, Settings, SettingsPaths};
@@ -51,7 +49,7 @@ impl Plan {
         let paths = environment.paths()?;
         let settings = Settings::load(&paths, &job)?;
         check_tools(&settings)?;
-        let authorized_keys = authorized_keys_text(&settings)?;
+        let authorized_keys = settings.authorized_keys()?;
         let hooks = Parts::in_directory(&settings.customize_dir)?;
         for skipped in hooks.skipped() {
             let name = skipped.name.to_string_lossy();
@@ -90,16 +88,6 @@ impl Plan {
         Cache::new(self.paths.cache_dir.clone(), policy).obtain(&recipe)
     }
 
-    /// Where the root is mounted while it is filled: TARGET.
-    pub fn target_dir(&self) -> PathBuf {
-        self.paths.state_dir.join("target")
-    }
-
-    /// Where a private tmpfs is mounted.
-    pub fn scratch_dir(&self) -> PathBuf {
-        self.paths.state_dir.join("scratch")
-    }
-
     /// Fails if the root does not fit onto the disk.
     pub fn check_size(&self, cached: &CachedRoot) -> Result<()> {
         let needed = layout::needed_size(
@@ -118,11 +106,6 @@ impl Plan {
         }
         Ok(())
     }
-}
-
-fn authorized_keys_text(settings: &Settings) -> Result<String> {
-    let keys = authorized_keys::collect(settings)?;
-    Ok(keys.iter().map(|key| format!("{}\n", key.line())).collect())
 }
 
 fn check_tools(settings: &Settings) -> Result<()> {
