@@ -105,7 +105,7 @@ fn final_links_are_replaced_and_not_followed() {
         "etc/shadow",
         "etc/fstab",
         "etc/network/interfaces",
-        "etc/systemd/network/10-p2v-eth0.link",
+        "etc/systemd/network/10-p2v.link",
         "etc/lvm/lvmlocal.conf",
         "etc/mdadm/mdadm.conf",
         "etc/systemd/system/serial-getty@ttyS0.service.d/10-p2v.conf",
