@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -32,6 +33,7 @@ pub struct Lab {
     tree: PathBuf,
     cache: PathBuf,
     key: Key,
+    keep: AtomicBool,
 }
 
 impl Lab {
@@ -57,6 +59,7 @@ impl Lab {
             dir,
             tree,
             key,
+            keep: AtomicBool::new(std::env::var_os("P2V_TEST_KEEP").is_some()),
         };
         std::fs::create_dir(lab.state_dir()).context("making the state directory")?;
         copy_tree(&lab.tree.join(CONFIG_DIR), &lab.config_dir())?;
@@ -73,6 +76,11 @@ impl Lab {
         lab.cache = lab.dir.join("cache");
         std::fs::create_dir(&lab.cache).context("making a cache directory")?;
         Ok(lab)
+    }
+
+    /// Does `work` in this lab, which is kept if that fails.
+    pub fn run<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        work(self).inspect_err(|_| self.keep.store(true, Ordering::Relaxed))
     }
 
     /// The directory itself.
@@ -223,7 +231,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let keep = std::thread::panicking() || std::env::var_os("P2V_TEST_KEEP").is_some();
+        let keep = std::thread::panicking() || self.keep.load(Ordering::Relaxed);
         // Never through a mount: it may show something that is not ours.
         if keep || !leftovers::mounts_below(&self.dir).is_empty() {
             eprintln!("kept {}", self.dir.display());

@@ -60,8 +60,14 @@ fn run(args: &Args) -> Result<bool> {
         Some(stage) => Lab::of_stage("bench", stage)?,
         None => Lab::new("bench")?,
     };
+    let measures = lab.run(|lab| measure(lab, args))?;
+    println!("\n{}", render(&measures));
+    Ok(measures.iter().all(Measure::met))
+}
+
+fn measure(lab: &Lab, args: &Args) -> Result<Vec<Measure>> {
     println!("Preparing (what can be kept for the next run is):");
-    let ours = Ours::prepare(&lab)?;
+    let ours = Ours::prepare(lab)?;
     let peer = step("the peer's bootstrap root", || {
         let peer = InstanceDebootstrap::new(&ours.suite, &ours.packages)?;
         peer.warm_up(lab.dir())?;
@@ -71,12 +77,11 @@ fn run(args: &Args) -> Result<bool> {
         PeerRoot::prepare(&peer, lab.key(), lab.dir())
     })?;
     println!("Measuring, {} rounds, {} boots:", args.rounds, args.boots);
-    let mut measures = vec![creates(&lab, &peer, args.rounds)?];
-    let initrds = Initrds::build(&lab, &peer_root, args.rounds)?;
+    let mut measures = vec![creates(lab, &peer, args.rounds)?];
+    let initrds = Initrds::build(lab, &peer_root, args.rounds)?;
     measures.extend(initrds.measures());
-    measures.extend(boots(&lab, &ours, &peer_root, &initrds, args.boots)?);
-    println!("\n{}", render(&measures));
-    Ok(measures.iter().all(Measure::met))
+    measures.extend(boots(lab, &ours, &peer_root, &initrds, args.boots)?);
+    Ok(measures)
 }
 
 /// Our disk without partitions, and what is on it.

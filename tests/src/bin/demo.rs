@@ -45,6 +45,10 @@ fn run(args: &Args) -> Result<()> {
         Some(stage) => Lab::of_stage("demo", stage)?,
         None => Lab::new("demo")?,
     };
+    lab.run(demonstrate)
+}
+
+fn demonstrate(lab: &Lab) -> Result<()> {
     let disk = lab.disk("disk.img", 2 * GIB)?;
     println!("{INSTANCE}, a disk of 2 GiB; create is called as Ganeti calls it.");
     println!("The first time, packages are fetched for its root: a minute or two.");
