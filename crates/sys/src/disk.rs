@@ -19,8 +19,10 @@ mod ioctl {
     nix::ioctl_read_bad!(blksszget, 0x1268, nix::libc::c_int);
 }
 
-/// How much of a disk's start and end holds partition tables, boot code and
-/// their backups: 1 MiB.
+/// How much of the start and end of a disk or partition is wiped: 1 MiB. Every
+/// signature that probers know lies there: partition tables and their backups,
+/// boot code, superblocks, LVM's label, md's superblocks of every version,
+/// ZFS's four labels.
 const EDGE: u64 = 1 << 20;
 
 /// What a disk is made of.
@@ -141,20 +143,19 @@ impl Disk {
             .with_context(|| format!("flushing {}", self.path.display()))
     }
 
-    /// Makes the disk unbootable and empty to every prober: zeroes the first
-    /// and the last MiB, where partition tables, boot code, most superblocks
-    /// and the backups of GPT and md lie.
+    /// Makes the disk unbootable, and empty to every prober.
     pub fn wipe_edges(&self) -> Result<()> {
-        self.wipe(0, self.size)
+        self.wipe(0, self.size)?;
+        self.sync()
     }
 
-    /// Zeroes the first and the last MiB of a part of the disk.
+    /// Makes a part of the disk empty to every prober: zeroes its first and
+    /// last MiB. Not flushed.
     pub fn wipe(&self, offset: u64, length: u64) -> Result<()> {
         let edge = EDGE.min(length);
         let zeros = vec![0; usize::try_from(edge)?];
         self.write_at(&zeros, offset)?;
-        self.write_at(&zeros, offset + length - edge)?;
-        self.sync()
+        self.write_at(&zeros, offset + length - edge)
     }
 }
 

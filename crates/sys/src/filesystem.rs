@@ -97,18 +97,6 @@ impl Filesystem {
     }
 }
 
-/// Removes every signature that a prober knows from `device`: filesystems,
-/// RAID, LVM, LUKS and partition tables of earlier uses.
-pub fn wipe_signatures(device: &Path) -> Result<()> {
-    Cmd::new(
-        "wipefs",
-        format!("wiping old signatures off {}", device.display()),
-    )
-    .args(["--all", "--force", "--quiet"])
-    .arg(device)
-    .run()
-}
-
 /// The UUID of the filesystem on `device`, read anew from the device.
 pub fn probe_uuid(device: &Path) -> Result<String> {
     Cmd::new(

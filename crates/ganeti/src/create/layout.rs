@@ -78,6 +78,10 @@ pub fn lay_out(disk: &Disk, style: PartitionStyle, alignment: u64) -> Result<Lay
         ),
     };
     let made = partition::create(disk.path(), label, alignment, disk.sector_size(), wanted)?;
+    // Signatures of earlier uses: none lies deeper than the edges.
+    for partition in &made {
+        disk.wipe(partition.extent.offset, partition.extent.length)?;
+    }
     let extent = |role| {
         let index = wanted.iter().position(|(wanted, _)| *wanted == role)?;
         made.get(index).map(|partition| partition.extent)
@@ -93,12 +97,6 @@ pub fn lay_out(disk: &Disk, style: PartitionStyle, alignment: u64) -> Result<Lay
 }
 
 impl Layout {
-    /// Makes the root filesystem, with whatever was there before wiped.
-    pub fn make_root(&self, filesystem: Filesystem, uuid: &str) -> Result<()> {
-        filesystem::wipe_signatures(self.root.path())?;
-        filesystem.create(self.root.path(), uuid)
-    }
-
     /// Fails unless a fresh look at the device finds the filesystem `uuid`.
     pub fn check_root(&self, uuid: &str) -> Result<()> {
         let found = filesystem::probe_uuid(self.root.path())?;

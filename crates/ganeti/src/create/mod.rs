@@ -63,14 +63,13 @@ fn make_disk(plan: &Plan, cached: &CachedRoot) -> Result<Made> {
         plan.disk.path().display()
     );
     plan.disk.wipe_edges()?;
-    filesystem::wipe_signatures(plan.disk.path())?;
     let layout = layout::lay_out(
         &plan.disk,
         settings.partition_style,
         settings.alignment_bytes(),
     )?;
     let uuid = filesystem::new_uuid()?;
-    layout.make_root(settings.filesystem, &uuid)?;
+    settings.filesystem.create(layout.root.path(), &uuid)?;
     let mount = mount_root(plan, &layout)?;
     let filled = fill::fill(plan, cached, &layout, &uuid, mount.target())?;
     supervise::end_others();

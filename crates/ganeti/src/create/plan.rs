@@ -17,7 +17,6 @@ use crate::settings::{PartitionStyle, Settings, SettingsPaths};
 /// Tools of the node that create runs, with the packages that hold them.
 const TOOLS: &[(&str, &str)] = &[
     ("sfdisk", "fdisk"),
-    ("wipefs", "util-linux"),
     ("blkid", "util-linux"),
     ("ssh-keygen", "openssh-client"),
 ];
