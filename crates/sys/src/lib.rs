@@ -9,6 +9,7 @@ pub mod block;
 pub mod command;
 pub mod contained;
 pub mod disk;
+pub mod extents;
 pub mod filesystem;
 pub mod interrupt;
 pub mod lock;

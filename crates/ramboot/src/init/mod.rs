@@ -105,7 +105,7 @@ fn move_to_ram(disk: &DiskRoot, line: &CommandLine) -> Result<()> {
     ));
     let ram = memory::mount(room)?;
     let start = Instant::now();
-    let copied = copy::copy(&tree, ram.target())?;
+    let copied = copy::copy(&tree, ram.target(), disk.plain_device().as_deref())?;
     // It is to stay.
     std::mem::forget(ram);
     report(copied, start);

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::mount::MsFlags;
+use nix::sys::statfs::{EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, statfs};
 use p2v_sys::{Mount, Root, block};
 
 use super::block_device::BlockDevice;
@@ -41,6 +42,7 @@ pub struct DiskRoot {
     mount: Mount,
     device: BlockDevice,
     was_read_only: bool,
+    second_device: bool,
 }
 
 impl DiskRoot {
@@ -61,12 +63,23 @@ impl DiskRoot {
             mount,
             device: device.clone(),
             was_read_only,
+            second_device: line.root_flags.contains("rtdev="),
         })
     }
 
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
         self.mount.target()
+    }
+
+    /// The device, if every file's data is on it at the place that the
+    /// filesystem says: not with Btrfs, whose places are not a device's, nor
+    /// with a second device for data (`rtdev`) under XFS.
+    pub fn plain_device(&self) -> Option<PathBuf> {
+        let kind = statfs(self.path()).ok()?.filesystem_type();
+        // All of ext have the same number.
+        let plain = kind == EXT4_SUPER_MAGIC || kind == XFS_SUPER_MAGIC;
+        (plain && !self.second_device).then(|| self.device.path())
     }
 
     /// The program to hand over to, as a path inside the root. Fails if the
