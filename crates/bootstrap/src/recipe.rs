@@ -24,6 +24,7 @@ pub const BASE_PACKAGES: &[(&str, &str)] = &[
     ("iproute2", "ip, which ifupdown runs"),
     ("netbase", "/etc/protocols and /etc/services"),
     ("openssh-server", "how the migrator comes in"),
+    ("acpid", "the power button, which is how a cluster stops it"),
     ("rsync", "how the files come in"),
     ("fdisk", "sfdisk"),
     ("gdisk", "sgdisk"),

@@ -57,6 +57,35 @@ backup_initramfs=no
         why: "an upgrade inside the target must not spend minutes on an initrd that is never used",
     },
     Placed {
+        path: "etc/systemd/system/ssh.service",
+        content: "\
+[Unit]
+Description=OpenBSD Secure Shell server
+Documentation=man:sshd(8) man:sshd_config(5)
+
+[Service]
+EnvironmentFile=-/etc/default/ssh
+ExecStart=/usr/sbin/sshd -D $SSHD_OPTS
+ExecReload=/bin/kill -HUP $MAINPID
+KillMode=process
+Restart=on-failure
+RestartSec=1
+Type=notify
+RuntimeDirectory=sshd
+RuntimeDirectoryMode=0755
+
+[Install]
+WantedBy=multi-user.target
+",
+        why: "sshd listens on addresses that come later too: waiting for the network, as the \
+              package's unit does, only delays the login, for minutes where DHCP never answers",
+    },
+    Placed {
+        path: "etc/acpi/events/power-button",
+        content: "event=button[ /]power\naction=/sbin/poweroff\n",
+        why: "how a cluster shuts an instance down; without logind nobody else listens",
+    },
+    Placed {
         path: "etc/systemd/journald.conf.d/p2v.conf",
         content: "[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\n",
         why: "the journal shares the RAM with the root",
@@ -110,6 +139,10 @@ const UNITS: &[(&str, &str)] = &[
     (
         "systemd-hwdb-update.service",
         "there is no hardware database to compile",
+    ),
+    (
+        "getty-static.service",
+        "five more logins on a screen that one serves; tty1 and the serial line stay",
     ),
     ("systemd-repart.service", "writes partition tables"),
     ("systemd-pstore.service", "there is no disk to archive to"),

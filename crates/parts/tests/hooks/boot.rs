@@ -33,58 +33,6 @@ fn fstab_names_a_tmpfs_and_no_disk() {
 }
 
 #[test]
-fn what_would_take_the_disks_is_turned_off_where_it_is() {
-    let root = TestRoot::with_systemd();
-    root.run_well("30-prepare-ramboot");
-    for file in [
-        "etc/udev/rules.d/69-lvm.rules",
-        "etc/udev/rules.d/64-md-raid-assembly.rules",
-        "etc/systemd/system-generators/systemd-gpt-auto-generator",
-        "etc/systemd/system/apt-daily.timer",
-    ] {
-        assert_eq!(root.link(file), "/dev/null", "{file}");
-    }
-    // What this root does not have gets no link.
-    assert!(!root.path("etc/udev/rules.d/85-mdadm.rules").exists());
-    assert!(fs::symlink_metadata(root.path("etc/systemd/system/fstrim.timer")).is_err());
-    assert!(
-        root.read("etc/lvm/lvmlocal.conf")
-            .contains("auto_activation_volume_list = []")
-    );
-    assert!(root.read("etc/mdadm/mdadm.conf").ends_with("\nAUTO -all\n"));
-}
-
-#[test]
-fn lvm_reads_the_settings_as_meant() {
-    let root = TestRoot::with_systemd();
-    root.write("etc/lvm/lvm.conf", "");
-    root.run_well("30-prepare-ramboot");
-    let ask = |argument: &str| {
-        p2v_sys::Cmd::new("lvmconfig", "asking lvmconfig")
-            .arg(argument)
-            .env("LVM_SYSTEM_DIR", root.path("etc/lvm"))
-            .read()
-    };
-    if ask("--version").is_err() {
-        eprintln!("SKIPPED: lvm2 is not installed");
-        return;
-    }
-    let setting = ask("activation/auto_activation_volume_list").unwrap();
-    assert_eq!(setting, "auto_activation_volume_list=[]");
-}
-
-#[test]
-fn a_root_without_lvm_and_raid_gets_no_files_of_theirs() {
-    let root = TestRoot::new();
-    root.run_well("30-prepare-ramboot");
-    assert!(!root.path("etc/lvm").exists());
-    assert!(!root.path("etc/mdadm").exists());
-    assert!(!root.path("etc/udev").exists());
-}
-
-/// The remount that systemd and sysvinit do with fstab's options, on a real
-/// tmpfs: its size must stay.
-#[test]
 fn a_remount_by_this_fstab_keeps_the_size() {
     use nix::mount::MsFlags;
     if !nix::unistd::geteuid().is_root() {
