@@ -26,6 +26,15 @@ const FIRMWARE: &[(&str, &str)] = &[
     ("OVMF_CODE.fd", "OVMF_VARS.fd"),
 ];
 
+/// The console's words for what has been reached.
+const PHASES: &[(&str, &str)] = &[
+    ("kernel", "Linux version "),
+    ("init", "moving the root into RAM"),
+    ("copy", "into RAM: "),
+    ("disk released", "disk released: "),
+    ("systemd", "systemd 2"),
+];
+
 /// How a machine starts.
 #[derive(Debug, Clone)]
 pub enum Boot {
@@ -167,6 +176,15 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// When each phase of a boot into RAM that has been seen began, since QEMU
+    /// was started.
+    pub fn phases(&self) -> Vec<(&'static str, Duration)> {
+        PHASES
+            .iter()
+            .filter_map(|(name, text)| Some((*name, self.console.when(text)?)))
+            .collect()
     }
 
     /// Waits until the guest has ended the machine; "guest-shutdown" for a

@@ -65,6 +65,12 @@ fn demonstrate(lab: &Lab) -> Result<()> {
         machine.wait_for_ssh(LONGEST_BOOT)?;
         Ssh::new(machine.ssh_port(), lab.key(), &lab.state_of(INSTANCE))
     })?;
+    let phases: Vec<String> = machine
+        .phases()
+        .iter()
+        .map(|(name, when)| format!("{name} {:.1}", when.as_secs_f64()))
+        .collect();
+    println!("    reached at second: {}", phases.join(", "));
     let shown = step("log in with the key, look", || {
         ram_system::check_released(&ssh)
     })?;
