@@ -18,6 +18,7 @@ mod failure;
 mod find_root;
 mod memory;
 mod mount_root;
+mod parallel;
 mod partition_table;
 pub(crate) mod release;
 mod superblock;

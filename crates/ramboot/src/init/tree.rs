@@ -16,6 +16,8 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use nix::unistd::{Whence, lseek};
 
+use super::parallel::{self, Load};
+
 /// A page of memory, the unit in which tmpfs stores data, in bytes.
 const PAGE: u64 = 4096;
 
@@ -76,23 +78,38 @@ impl Tree {
             path: path.to_owned(),
             entries: Vec::new(),
         };
-        let mut listing = Listing {
+        let walk = Walk {
             exclude: exclude.iter().map(|path| normal(path)).collect(),
-            links: HashMap::new(),
+            path,
         };
-        tree.add(&mut listing, PathBuf::from("."), None)
-            .with_context(doing)?;
-        // Grows while it is walked: each directory's content comes after it.
-        let mut next = 0;
-        while next < tree.entries.len() {
-            if tree.entries[next].kind() == SFlag::S_IFDIR {
-                let directory = tree.entries[next].path.clone();
-                tree.add_content(&mut listing, &directory)
-                    .with_context(|| format!("listing {}", path.join(&directory).display()))?;
+        let top = examine(tree.root.as_fd(), OsStr::new("."), PathBuf::from("."));
+        let mut links = HashMap::new();
+        tree.add(top.with_context(doing)?, &mut links);
+        // Level by level, since reading a directory is mostly waiting for the
+        // disk: all directories of a level are read at the same time.
+        let mut level = 0..1;
+        while !level.is_empty() {
+            let end = tree.entries.len();
+            let found = walk.level(&tree, &tree.entries[level])?;
+            for entry in found {
+                tree.add(entry, &mut links);
             }
-            next += 1;
+            level = end..tree.entries.len();
         }
         Ok(tree)
+    }
+
+    fn add(&mut self, mut entry: Entry, links: &mut Links) {
+        let place = self.entries.len();
+        if entry.kind() != SFlag::S_IFDIR && entry.stat.st_nlink > 1 {
+            let identity = (entry.stat.st_dev, entry.stat.st_ino);
+            let first = *links.entry(identity).or_insert(place);
+            if first != place {
+                entry.same_as = Some(first);
+                entry.data = 0;
+            }
+        }
+        self.entries.push(entry);
     }
 
     /// Bytes of file data that are to be copied.
@@ -109,78 +126,82 @@ impl Tree {
     pub fn full_path(&self, entry: &Entry) -> PathBuf {
         self.path.join(&entry.path)
     }
+}
 
-    fn add_content(&mut self, listing: &mut Listing, directory: &Path) -> Result<()> {
-        if listing.exclude.contains(directory) {
-            return Ok(());
-        }
+/// The first place of each file with several names, by device and inode.
+type Links = HashMap<(u64, u64), usize>;
+
+/// What all threads of a walk know.
+struct Walk<'a> {
+    exclude: BTreeSet<PathBuf>,
+    path: &'a Path,
+}
+
+impl Walk<'_> {
+    /// What is in those of `entries` that are directories.
+    fn level(&self, tree: &Tree, entries: &[Entry]) -> Result<Vec<Entry>> {
+        let is_walked =
+            |entry: &&Entry| entry.kind() == SFlag::S_IFDIR && !self.exclude.contains(&entry.path);
+        let mut directories: Vec<&Entry> = entries.iter().filter(is_walked).collect();
+        directories.sort_by_key(|entry| entry.stat.st_ino);
+        let work = |found: &mut Vec<Entry>, run: &[&Entry]| {
+            for directory in run {
+                self.content(tree, directory, found).with_context(|| {
+                    format!("listing {}", self.path.join(&directory.path).display())
+                })?;
+            }
+            Ok(())
+        };
+        let found = parallel::each(Load::Disk, &directories, 1, Vec::new, work)?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    fn content(&self, tree: &Tree, directory: &Entry, found: &mut Vec<Entry>) -> Result<()> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(&self.root, directory, flags, Mode::empty())?;
+        let fd = openat(&tree.root, &directory.path, flags, Mode::empty())?;
         let mut dir = Dir::from_fd(fd)?;
         let mut names = Vec::new();
         for entry in dir.iter() {
             let entry = entry?;
             if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                names.push(entry.file_name().to_owned());
+                names.push((entry.ino(), entry.file_name().to_owned()));
             }
         }
-        for name in names {
+        // The order in which the inodes lie on the disk.
+        names.sort_unstable();
+        for (_, name) in names {
             let name = OsStr::from_bytes(name.to_bytes());
-            let path = match directory.to_str() {
+            let path = match directory.path.to_str() {
                 Some(".") => PathBuf::from(name),
-                _ => directory.join(name),
+                _ => directory.path.join(name),
             };
-            self.add(listing, path, Some((dir.as_fd(), name)))?;
+            let entry = examine(dir.as_fd(), name, path)?;
+            if entry.kind() == SFlag::S_IFDIR || !self.exclude.contains(&entry.path) {
+                found.push(entry);
+            }
         }
-        Ok(())
-    }
-
-    fn add(
-        &mut self,
-        listing: &mut Listing,
-        path: PathBuf,
-        at: Option<(BorrowedFd, &OsStr)>,
-    ) -> Result<()> {
-        let (directory, name) = at.unwrap_or((self.root.as_fd(), OsStr::new(".")));
-        let stat = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)
-            .with_context(|| format!("examining {}", path.display()))?;
-        let mut entry = Entry {
-            path,
-            stat,
-            same_as: None,
-            data: 0,
-        };
-        let kind = entry.kind();
-        if kind != SFlag::S_IFDIR && listing.exclude.contains(&entry.path) {
-            return Ok(());
-        }
-        if kind != SFlag::S_IFDIR && stat.st_nlink > 1 {
-            let place = self.entries.len();
-            let first = *listing
-                .links
-                .entry((stat.st_dev, stat.st_ino))
-                .or_insert(place);
-            entry.same_as = (first != place).then_some(first);
-        }
-        if kind == SFlag::S_IFREG && entry.same_as.is_none() {
-            entry.data = if entry.is_sparse() {
-                let path = &entry.path;
-                stored(directory, name, entry.size())
-                    .with_context(|| format!("looking for holes in {}", path.display()))?
-            } else {
-                entry.size().next_multiple_of(PAGE)
-            };
-        }
-        self.entries.push(entry);
         Ok(())
     }
 }
 
-/// What the walk remembers on its way.
-struct Listing {
-    exclude: BTreeSet<PathBuf>,
-    /// The first place of each file with several names, by device and inode.
-    links: HashMap<(u64, u64), usize>,
+fn examine(directory: BorrowedFd, name: &OsStr, path: PathBuf) -> Result<Entry> {
+    let stat = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+        .with_context(|| format!("examining {}", path.display()))?;
+    let mut entry = Entry {
+        path,
+        stat,
+        same_as: None,
+        data: 0,
+    };
+    if entry.kind() == SFlag::S_IFREG {
+        entry.data = if entry.is_sparse() {
+            stored(directory, name, entry.size())
+                .with_context(|| format!("looking for holes in {}", entry.path.display()))?
+        } else {
+            entry.size().next_multiple_of(PAGE)
+        };
+    }
+    Ok(entry)
 }
 
 /// As the paths in the list are written: "/usr/./share/" is "usr/share".
@@ -251,5 +272,64 @@ impl Iterator for Segments<'_> {
         };
         self.at = end;
         (start < end).then_some((start, end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_excluded_is_not_listed_but_its_directory_is() {
+        let top = tempfile::tempdir().unwrap();
+        for directory in ["boot/grub", "usr/share/doc/x", "usr/share/man"] {
+            std::fs::create_dir_all(top.path().join(directory)).unwrap();
+        }
+        for file in [
+            "boot/kernel",
+            "usr/share/doc/x/y",
+            "usr/share/man/z",
+            "swap",
+        ] {
+            std::fs::write(top.path().join(file), "text").unwrap();
+        }
+        let exclude = ["/boot/", "/usr/share//doc", "/usr/share/ma", "./swap"];
+        let tree = Tree::list(top.path(), &exclude.map(PathBuf::from)).unwrap();
+        let mut paths: Vec<&str> = tree
+            .entries
+            .iter()
+            .filter_map(|e| e.path.to_str())
+            .collect();
+        paths.sort_unstable();
+        let expected = [
+            ".",
+            "boot",
+            "usr",
+            "usr/share",
+            "usr/share/doc",
+            "usr/share/man",
+            "usr/share/man/z",
+        ];
+        assert_eq!(paths, expected);
+        assert_eq!(tree.data(), PAGE);
+    }
+
+    #[test]
+    fn data_is_counted_once_in_pages_without_holes() {
+        use std::os::unix::fs::FileExt;
+        let top = tempfile::tempdir().unwrap();
+        std::fs::write(top.path().join("one"), [1; 4097]).unwrap();
+        std::fs::hard_link(top.path().join("one"), top.path().join("two")).unwrap();
+        let sparse = File::create(top.path().join("sparse")).unwrap();
+        sparse.set_len(1 << 30).unwrap();
+        sparse.write_all_at(&[1; 8192], 512 << 20).unwrap();
+        sparse.sync_all().unwrap();
+        let tree = Tree::list(top.path(), &[]).unwrap();
+        assert_eq!(tree.entries.len(), 4);
+        assert_eq!(
+            tree.entries.iter().filter(|e| e.same_as.is_some()).count(),
+            1
+        );
+        assert_eq!(tree.data(), 4 * PAGE);
     }
 }

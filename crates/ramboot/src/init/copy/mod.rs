@@ -10,7 +10,6 @@
 //! filesystem ([`through`]).
 
 mod attributes;
-mod parallel;
 mod placed;
 mod progress;
 mod through;
@@ -35,6 +34,8 @@ pub use progress::rate;
 pub struct Copied {
     /// Bytes of file data, in whole pages.
     pub bytes: u64,
+    /// Files that were read through the filesystem, not from the device.
+    pub through: usize,
     /// Extended attributes that the kernel's tmpfs does not take (before
     /// Linux 6.6: those of users).
     pub lost_attributes: usize,
@@ -55,11 +56,12 @@ pub fn copy(tree: &Tree, target: &Path, device: Option<&Path>) -> Result<Copied>
         progress: Progress::new(tree.data()),
     };
     copier.directories()?;
-    copier.data(device)?;
+    let through = copier.data(device)?;
     copier.others()?;
     copier.directory_attributes()?;
     Ok(Copied {
         bytes: copier.progress.done(),
+        through,
         lost_attributes: copier.attributes.lost(),
     })
 }
@@ -107,7 +109,7 @@ impl Copier<'_> {
         self.attributes.to_open(&target, entry, &extended)
     }
 
-    fn data(&self, device: Option<&Path>) -> Result<()> {
+    fn data(&self, device: Option<&Path>) -> Result<usize> {
         let regular = self.of_kind(SFlag::S_IFREG);
         let mut files: Vec<&Entry> = regular.filter(|entry| entry.same_as.is_none()).collect();
         // Files made one after the other have rising inode numbers, and lie
@@ -116,7 +118,8 @@ impl Copier<'_> {
         if let Some(device) = device {
             files = placed::copy(self, device, files)?;
         }
-        through::copy(self, &files)
+        through::copy(self, &files)?;
+        Ok(files.len())
     }
 
     /// Opens a regular file of the source.

@@ -15,8 +15,9 @@ use anyhow::{Context, Result};
 use nix::libc;
 use p2v_sys::extents;
 
+use super::Copier;
 use super::attributes::Extended;
-use super::{Copier, parallel};
+use crate::init::parallel::{self, Load};
 use crate::init::tree::Entry;
 
 /// How much is read at once, in bytes.
@@ -61,7 +62,7 @@ pub fn copy<'a>(copier: &Copier, device: &Path, files: Vec<&'a Entry>) -> Result
         }
         Ok(())
     };
-    parallel::each(&windows, 1, Buffer::new, work)?;
+    parallel::each(Load::Processor, &windows, 1, Buffer::new, work)?;
     Ok(others)
 }
 
@@ -137,7 +138,7 @@ fn locate<'a>(copier: &Copier, files: &[&'a Entry]) -> Result<(Vec<Placed<'a>>, 
         }
         Ok(())
     };
-    let parts = parallel::each(files, AT_ONCE, Both::default, work)?;
+    let parts = parallel::each(Load::Disk, files, AT_ONCE, Both::default, work)?;
     let (mut found, mut others) = Both::default();
     for part in parts {
         found.extend(part.0);

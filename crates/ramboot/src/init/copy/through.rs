@@ -6,8 +6,9 @@ use std::os::unix::fs::FileExt;
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
+use super::Copier;
 use super::attributes::Extended;
-use super::{Copier, parallel};
+use crate::init::parallel::{self, Load};
 use crate::init::tree::{Entry, Segments};
 
 /// How many files a thread takes at once: enough for the disk to be asked for
@@ -34,7 +35,7 @@ pub fn copy(copier: &Copier, files: &[&Entry]) -> Result<()> {
         }
         Ok(())
     };
-    parallel::each(files, AT_ONCE, buffer, work).map(drop)
+    parallel::each(Load::Processor, files, AT_ONCE, buffer, work).map(drop)
 }
 
 fn advise(file: &File, advice: PosixFadviseAdvice) {

@@ -5,11 +5,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
 
-/// Calls `work` with every run of up to `at_once` neighbouring `items`, in as
-/// many threads as there are processors. Each thread has a state of its own,
-/// made by `state`; they are returned. After a failure no new run is begun,
-/// and the first failure is returned.
+/// What the threads mostly do, which decides how many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// They compute: as many as there are processors.
+    Processor,
+    /// They wait for the disk, which answers many questions faster than one
+    /// after the other: some more.
+    Disk,
+}
+
+impl Load {
+    fn threads(self) -> usize {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        match self {
+            Self::Processor => processors,
+            Self::Disk => processors.max(8),
+        }
+    }
+}
+
+/// Calls `work` with every run of up to `at_once` neighbouring `items`, in
+/// several threads. Each thread has a state of its own, made by `state`; they
+/// are returned. After a failure no new run is begun, and the first failure is
+/// returned.
 pub fn each<T: Sync, S: Send>(
+    load: Load,
     items: &[T],
     at_once: usize,
     state: impl Fn() -> S + Sync,
@@ -31,7 +52,7 @@ pub fn each<T: Sync, S: Send>(
         keep(&states, |states| states.push(own));
     };
     std::thread::scope(|scope| {
-        for _ in 0..threads() {
+        for _ in 0..load.threads().min(items.len().div_ceil(at_once)) {
             scope.spawn(thread);
         }
     });
@@ -40,10 +61,6 @@ pub fn each<T: Sync, S: Send>(
         (Ok(Some(error)), _) => Err(error),
         _ => bail!("a thread has failed"),
     }
-}
-
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn take<'a, T>(items: &'a [T], next: &AtomicUsize, at_once: usize) -> Option<&'a [T]> {
@@ -71,7 +88,7 @@ mod tests {
             *sum += run.iter().sum::<usize>();
             Ok(())
         };
-        let sums = each(&items, 7, || 0, work).unwrap();
+        let sums = each(Load::Disk, &items, 7, || 0, work).unwrap();
         assert_eq!(sums.iter().sum::<usize>(), 999 * 500);
     }
 
@@ -83,7 +100,7 @@ mod tests {
             done.fetch_add(1, Ordering::Relaxed);
             bail!("no")
         };
-        let error = each(&items, 1, || (), work).unwrap_err();
+        let error = each(Load::Processor, &items, 1, || (), work).unwrap_err();
         assert_eq!(error.to_string(), "no");
         assert!(done.into_inner() < 1000);
     }
