@@ -98,6 +98,7 @@ pub struct Machine {
     child: Child,
     console: Console,
     qmp: Qmp,
+    errors: PathBuf,
     ssh_port: u16,
     started: Instant,
     _slot: VmSlot,
@@ -139,6 +140,7 @@ impl Machine {
             child,
             console,
             qmp,
+            errors,
             ssh_port,
             started,
             _slot: slot,
@@ -170,12 +172,21 @@ impl Machine {
                 Ok(()) => return Ok(self.started.elapsed()),
                 Err(error) => {
                     let ended = self.child.try_wait().context("looking at qemu")?;
-                    if ended.is_some() || Instant::now() >= deadline {
+                    if ended.is_some() {
+                        bail!("qemu ended: {}. {}", self.said(), self.console.tail());
+                    }
+                    if Instant::now() >= deadline {
                         return Err(error.context(self.console.tail()));
                     }
                 }
             }
         }
+    }
+
+    /// What QEMU itself had to say.
+    fn said(&self) -> String {
+        let text = std::fs::read_to_string(&self.errors).unwrap_or_default();
+        text.trim().to_owned()
     }
 
     /// When each phase of a boot into RAM that has been seen began, since QEMU
@@ -241,7 +252,9 @@ fn command_line(spec: &MachineSpec, scratch: &Path, ssh_port: u16) -> Result<Com
             "file={},format=raw,if=none,id=disk{index},cache=unsafe,snapshot={snapshot}",
             disk.display()
         ));
-        let device = format!("virtio-blk-pci,drive=disk{index},bootindex={index}");
+        // 0 is that of the kernel of a direct boot.
+        let order = index + 1;
+        let device = format!("virtio-blk-pci,drive=disk{index},bootindex={order}");
         command.arg("-device").arg(device);
     }
     match &spec.boot {

@@ -26,7 +26,10 @@ const LONGEST_BOOT: Duration = Duration::from_secs(300);
 /// Services that start after sshd have started by then.
 const SETTLING: Duration = Duration::from_secs(8);
 
+/// The instance that is booted, and the one that is only created: a create
+/// replaces what the node remembers of the host keys.
 const INSTANCE: &str = "bench.example.org";
+const TIMED: &str = "timed.example.org";
 
 /// Measures p2v-target against ganeti-instance-debootstrap and initramfs-tools
 #[derive(Parser)]
@@ -97,7 +100,9 @@ impl Ours {
     fn prepare(lab: &Lab) -> Result<Self> {
         lab.configure("PARTITION_STYLE=none")?;
         let disk = lab.disk("ours.img", 3 * GIB)?;
-        step("our bootstrap root and disk", || create(lab, &disk))?;
+        step("our bootstrap root and disk", || {
+            create(lab, INSTANCE, &disk)
+        })?;
         let state = std::fs::read_to_string(lab.state_of(INSTANCE))
             .context("reading what the node remembers")?;
         let state: serde_json::Value =
@@ -138,8 +143,8 @@ fn packages(root: &Path) -> Result<Vec<String>> {
     Ok(list.lines().map(str::to_owned).collect())
 }
 
-fn create(lab: &Lab, disk: &Path) -> Result<Duration> {
-    let outcome = lab.create(&Instance::new(INSTANCE, disk))?;
+fn create(lab: &Lab, name: &str, disk: &Path) -> Result<Duration> {
+    let outcome = lab.create(&Instance::new(name, disk))?;
     anyhow::ensure!(outcome.status.success(), "create failed:\n{}", outcome.log);
     Ok(outcome.took)
 }
@@ -150,7 +155,7 @@ fn creates(lab: &Lab, peer: &InstanceDebootstrap, rounds: usize) -> Result<Measu
     for round in 1..=rounds {
         let disk = lab.disk("ours-timed.img", 3 * GIB)?;
         ours.push(step(&format!("create, ours, round {round}"), || {
-            create(lab, &disk)
+            create(lab, TIMED, &disk)
         })?);
         std::fs::remove_file(&disk).context("removing a disk")?;
         let disk = lab.disk("theirs-timed.img", 3 * GIB)?;

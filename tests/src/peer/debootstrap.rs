@@ -83,7 +83,8 @@ impl InstanceDebootstrap {
             (self.dir.join("defaults"), PathBuf::from(DEFAULTS)),
             (self.dir.join("cache"), PathBuf::from(CACHE)),
         ];
-        let mut command = Cmd::new("./create", "creating an instance with instance-debootstrap")
+        let script = Path::new(OS_DIR).join("create");
+        let mut command = Cmd::new(script, "creating an instance with instance-debootstrap")
             .dir(OS_DIR)
             .clear_env()
             .timeout(Duration::from_secs(900));
