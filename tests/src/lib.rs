@@ -10,6 +10,7 @@
 //! How to run and debug: tests/README.md.
 
 pub mod console;
+pub mod created;
 pub mod ganeti_env;
 pub mod image;
 pub mod leftovers;
@@ -24,6 +25,7 @@ pub mod ssh;
 pub mod table;
 pub mod vm_slot;
 
+pub use created::Created;
 pub use ganeti_env::Instance;
 pub use outcome::Outcome;
 pub use place::Lab;
@@ -34,23 +36,30 @@ pub const MIB: u64 = 1 << 20;
 /// One GiB in bytes.
 pub const GIB: u64 = 1 << 30;
 
-/// Whether this process may do what the tests need. If not, says so where the
-/// test runner's capture does not hide it.
-pub fn root_or_skip(test: &str) -> bool {
+/// Says that something is not tested here, where the test runner's capture
+/// does not hide it: libtest swallows eprintln! of a test that passes.
+pub fn skip(why: &str) {
     use std::io::Write;
-    if nix::unistd::geteuid().is_root() {
-        return true;
+    let test = std::thread::current();
+    let test = test.name().unwrap_or("a test");
+    // Nobody to tell is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
+}
+
+/// Whether this process may do what the tests need; else it says so.
+pub fn root_or_skip() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        skip("needs root");
     }
-    // Not eprintln!: libtest swallows that of a test that passes.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: needs root");
-    false
+    root
 }
 
 /// Returns from the test, with a visible line, unless it runs as root.
 #[macro_export]
 macro_rules! need_root {
     () => {
-        if !$crate::root_or_skip(std::thread::current().name().unwrap_or("a test")) {
+        if !$crate::root_or_skip() {
             return;
         }
     };
