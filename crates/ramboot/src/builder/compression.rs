@@ -104,7 +104,7 @@ fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
 
 /// Uncompresses a module by what its contents say it is, not by its name. An
 /// uncompressed one is returned as it is.
-pub(super) fn uncompress(bytes: Vec<u8>) -> Result<Vec<u8>> {
+pub(crate) fn uncompress(bytes: Vec<u8>) -> Result<Vec<u8>> {
     uncompress_at_most(MOST_UNCOMPRESSED, bytes)
 }
 

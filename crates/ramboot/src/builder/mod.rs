@@ -26,6 +26,8 @@ use output::Output;
 use selection::Selection;
 
 pub use compression::Compression;
+#[cfg(test)]
+pub(crate) use compression::uncompress;
 
 /// What to build.
 #[derive(Debug, Clone)]

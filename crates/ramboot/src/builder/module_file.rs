@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::num::NonZero;
 use std::path::{Component, Path};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
 use p2v_sys::{Root, interrupt};
@@ -12,6 +13,11 @@ use crate::modules::{Module, folded, without_packing};
 
 /// The largest module file that is read; the largest in Debian has 20 MiB.
 const MOST_READ: u64 = 128 << 20;
+
+/// What all of them may have together, uncompressed: they are all held in
+/// memory, the node's and then the instance's, and a guest's indexes may name
+/// any number. Debian's have 12 MiB.
+const MOST_TOGETHER: u64 = 512 << 20;
 
 /// A module as it goes into the initrd.
 #[derive(Debug)]
@@ -26,12 +32,33 @@ pub(super) struct ModuleFile {
 /// Reads the modules in their order, on as many threads as there are
 /// processors: uncompressing xz is slow. Those that can be are folded.
 pub(super) fn read_all(root: &Root, dir: &Path, modules: &[&Module]) -> Result<Vec<ModuleFile>> {
+    read_at_most(MOST_TOGETHER, root, dir, modules)
+}
+
+pub(super) fn read_at_most(
+    most: u64,
+    root: &Root,
+    dir: &Path,
+    modules: &[&Module],
+) -> Result<Vec<ModuleFile>> {
+    let together = AtomicU64::new(0);
+    let one = |module: &&Module| {
+        let bytes = read(root, dir, module)?;
+        let length = bytes.len() as u64;
+        if together.fetch_add(length, Ordering::Relaxed) + length > most {
+            bail!(
+                "reading the modules: they have more than {} MiB together",
+                most >> 20
+            );
+        }
+        Ok(packed(module, bytes))
+    };
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let share = modules.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
         let readers: Vec<_> = modules
             .chunks(share)
-            .map(|some| scope.spawn(move || some.iter().map(|m| packed(root, dir, m)).collect()))
+            .map(|some| scope.spawn(|| some.iter().map(one).collect()))
             .collect();
         let mut files = Vec::with_capacity(modules.len());
         for reader in readers {
@@ -45,18 +72,17 @@ pub(super) fn read_all(root: &Root, dir: &Path, modules: &[&Module]) -> Result<V
     })
 }
 
-fn packed(root: &Root, dir: &Path, module: &Module) -> Result<ModuleFile> {
-    let bytes = read(root, dir, module)?;
+fn packed(module: &Module, bytes: Vec<u8>) -> ModuleFile {
     let plain = without_packing(&module.path);
     let (path, bytes) = match folded::fold(&bytes) {
         Some(folded) => (format!("{plain}{}", folded::SUFFIX), folded),
         None => (plain.to_owned(), bytes),
     };
-    Ok(ModuleFile {
+    ModuleFile {
         name: module.name.clone(),
         path,
         bytes,
-    })
+    }
 }
 
 /// Reads a module, uncompressed.

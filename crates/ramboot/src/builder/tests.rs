@@ -376,6 +376,20 @@ fn a_guests_paths_lead_neither_out_of_its_root_nor_into_init() {
 }
 
 #[test]
+fn modules_that_would_fill_the_memory_are_refused() {
+    let lab = Lab::new();
+    let root = Root::open(&lab.request().root).unwrap();
+    let dir = Path::new("usr/lib/modules").join(KERNEL);
+    let index = Index::read(&root, &dir).unwrap();
+    let modules: Vec<_> = index.modules().collect();
+    let length: usize = modules.iter().map(|m| contents(&m.path).len()).sum();
+    let read = |most| module_file::read_at_most(most, &root, &dir, &modules);
+    assert_eq!(read(length as u64).unwrap().len(), modules.len());
+    let error = read(length as u64 - 1).unwrap_err().to_string();
+    assert!(error.contains("more than 0 MiB together"), "{error}");
+}
+
+#[test]
 fn an_init_that_could_not_start_is_refused() {
     let lab = Lab::new();
     let mut request = lab.request();
