@@ -401,7 +401,9 @@ fn assert_only_locks_in_cache(lab: &Lab) {
 
 fn small_tmpfs(on: &Path, options: &str) -> Mount {
     let flags = nix::mount::MsFlags::empty();
-    Mount::new("tmpfs", on, "tmpfs", flags, options).unwrap()
+    // A tmpfs is everybody's to write by default, and create refuses such a cache.
+    let options = format!("mode=700,{options}");
+    Mount::new("tmpfs", on, "tmpfs", flags, &options).unwrap()
 }
 
 /// Files of the instance that create or its hooks write.

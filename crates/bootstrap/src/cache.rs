@@ -4,16 +4,22 @@
 //! nothing half-written to be found. Whoever builds holds the lock KEY.lock:
 //! two creates at once build once, and what is left of a build whose lock is
 //! free is left of a killed one.
+//!
+//! A root holds no secrets, but whoever may write here decides what every
+//! instance runs: the directory must be ours and nobody else's to write.
 
 use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::statvfs::statvfs;
 use p2v_sys::lock::FileLock;
 use p2v_sys::{Root, interrupt};
+
+mod tidy;
 
 use crate::archive::{self, Packed};
 use crate::metadata::{self, Metadata};
@@ -106,8 +112,7 @@ impl Cache {
     /// Like [`Cache::obtain`], from another source.
     pub fn obtain_from(&self, recipe: &Recipe, source: &dyn Source) -> Result<CachedRoot> {
         recipe.check()?;
-        std::fs::create_dir_all(&self.dir)
-            .with_context(|| format!("making the cache directory {}", self.dir.display()))?;
+        self.make_directory()?;
         self.tidy()?;
         let key = recipe.key();
         // What looks damaged may be about to be replaced: only under the lock
@@ -130,6 +135,29 @@ impl Cache {
             .with_context(|| format!("building the bootstrap root in {}", self.dir.display()))
     }
 
+    /// Makes the directory, or checks that nobody else writes to it.
+    fn make_directory(&self) -> Result<()> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.dir)
+            .with_context(|| format!("making the cache directory {}", self.dir.display()))?;
+        let checking = || format!("checking the cache directory {}", self.dir.display());
+        // Through a link: an admin may have moved it to a larger disk.
+        let metadata = std::fs::metadata(&self.dir).with_context(checking)?;
+        let us = nix::unistd::geteuid().as_raw();
+        if metadata.uid() != us || metadata.mode() & 0o022 != 0 {
+            bail!(
+                "{}: others may write to it (owner {}, mode {:o}), and so into every instance: \
+                 chown it to {us} and chmod it to 700",
+                checking(),
+                metadata.uid(),
+                metadata.mode() & 0o7777,
+            );
+        }
+        Ok(())
+    }
+
     fn explain_full_disk(&self, error: anyhow::Error, source: &dyn Source) -> anyhow::Error {
         let full = |cause: &(dyn std::error::Error + 'static)| {
             let io = cause.downcast_ref::<std::io::Error>();
@@ -149,42 +177,15 @@ impl Cache {
     /// What the cache holds, by key; files without sound metadata are not
     /// listed.
     pub fn list(&self) -> Result<Vec<Metadata>> {
-        let keys = self.names()?.into_iter();
-        let paths = keys.filter(|name| name.ends_with(".json"));
-        Ok(paths
-            .filter_map(|name| Metadata::read(&self.dir.join(name)).ok().flatten())
+        let names = self.names()?;
+        let keys = names.iter().filter_map(|name| name.strip_suffix(".json"));
+        Ok(keys
+            .filter_map(|key| {
+                let metadata = Metadata::read(&self.metadata_path(key)).ok()??;
+                // The key names the files that are removed.
+                (metadata.key == key).then_some(metadata)
+            })
             .collect())
-    }
-
-    /// Drops what is too old, and what killed runs left. Failing at this does
-    /// not fail a create.
-    fn tidy(&self) -> Result<()> {
-        if let Some(days) = self.policy.clean_days {
-            let most = Duration::from_secs(u64::from(days) * 24 * 3600);
-            for metadata in self.list()?.iter().filter(|m| m.age() >= most) {
-                self.if_unused(&metadata.key, || {
-                    tracing::info!("dropping the bootstrap root {}: too old", metadata.key);
-                    self.remove(&metadata.key)
-                });
-            }
-        }
-        for name in self.names()? {
-            if let Some(key) = scratch::key_of(name.as_ref()) {
-                self.if_unused(key, || scratch::remove(&self.dir.join(&name)));
-            }
-        }
-        Ok(())
-    }
-
-    fn if_unused(&self, key: &str, work: impl FnOnce() -> Result<()>) {
-        let result = match FileLock::try_lock(&self.lock_path(key)) {
-            Ok(Some(_lock)) => work(),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = result {
-            tracing::warn!("tidying the cache: {error:#}");
-        }
     }
 
     /// Finds and verifies a root; an error means that it is damaged.
@@ -263,9 +264,13 @@ impl Cache {
         let described = scratch.path().join("metadata");
         let mut text = serde_json::to_vec_pretty(metadata).with_context(keeping)?;
         text.push(b'\n');
-        std::fs::write(&described, text).with_context(keeping)?;
-        File::open(&described)
-            .and_then(|file| file.sync_all())
+        // A mirror's address may hold a password.
+        File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&described)
+            .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
             .with_context(keeping)?;
         let key = &metadata.key;
         for (from, to) in [

@@ -44,6 +44,9 @@ pub const BASE_PACKAGES: &[(&str, &str)] = &[
 /// Asserts a merged /usr without usrmerge, which would bring all of Perl.
 pub(crate) const USR_IS_MERGED: &str = "usr-is-merged";
 
+/// Digits of the hash in a key: 96 bits.
+const HASH_LENGTH: usize = 24;
+
 /// Everything that shapes a bootstrap root, except for the proxy, which only
 /// says how its packages come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +107,7 @@ impl Recipe {
         add(&settle::fingerprint());
         add(&trim::fingerprint());
         let hash = hasher.finalize().to_hex();
-        format!("{}-{}-{}", self.suite, self.arch, &hash[..24])
+        format!("{}-{}-{}", self.suite, self.arch, &hash[..HASH_LENGTH])
     }
 
     /// The components, never none, in the given order.
@@ -134,6 +137,14 @@ impl Recipe {
         let extra = self.packages.iter().map(String::as_str);
         extra.filter(|name| !base(name)).collect()
     }
+}
+
+/// Whether this is a recipe's key by its form, and no other file's name.
+pub(crate) fn is_key(name: &str) -> bool {
+    let hash = name.rsplit('-').next().unwrap_or_default();
+    name.matches('-').count() >= 2
+        && hash.len() == HASH_LENGTH
+        && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The package that brings an architecture's usual kernel.
@@ -174,6 +185,8 @@ pub(crate) mod tests {
     fn what_shapes_the_root_changes_the_key() {
         let plain = recipe().key();
         assert!(plain.starts_with("bookworm-amd64-"));
+        assert!(is_key(&plain));
+        assert!(!is_key("backup") && !is_key("bookworm-amd64-old") && !is_key(&plain[16..]));
         let changes: [fn(&mut Recipe); 6] = [
             |r| r.suite = "trixie".into(),
             |r| r.arch = "arm64".into(),

@@ -51,10 +51,14 @@ impl Drop for Scratch {
 /// left the node's own /proc or /dev in it. None is no error.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     let removing = || format!("removing {}", path.display());
-    match std::fs::symlink_metadata(path) {
+    let metadata = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         other => other.with_context(removing)?,
     };
+    // A link's own end is not ours, nor is what is mounted there.
+    if !metadata.is_dir() {
+        return std::fs::remove_file(path).with_context(removing);
+    }
     for mount in mounts_below(path)?.iter().rev() {
         // Lazily: whatever still uses it, it is gone from our sight.
         umount2(mount, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)
@@ -129,6 +133,31 @@ mod tests {
         assert!(precious.join("file").exists());
         assert!(!path.exists());
         remove(&path).unwrap();
+    }
+
+    #[test]
+    fn a_link_goes_and_what_is_mounted_at_its_end_stays() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = dir.path().join("elsewhere/mounted");
+        std::fs::create_dir_all(&elsewhere).unwrap();
+        let none: Option<&str> = None;
+        mount(Some(&elsewhere), &elsewhere, none, MsFlags::MS_BIND, none).unwrap();
+        let link = dir.path().join(format!("{PREFIX}link"));
+        for end in [dir.path().join("elsewhere"), "/nowhere".into()] {
+            std::os::unix::fs::symlink(end, &link).unwrap();
+            let removed = remove(&link);
+            let mounted = !mounts_below(&elsewhere).unwrap().is_empty();
+            if !mounted {
+                panic!("what was mounted behind the link is gone");
+            }
+            removed.unwrap();
+            assert!(link.symlink_metadata().is_err());
+        }
+        umount2(&elsewhere, MntFlags::empty()).unwrap();
     }
 
     #[test]

@@ -244,6 +244,94 @@ fn what_a_killed_build_left_goes_but_a_running_one_stays() {
 }
 
 #[test]
+fn an_archive_that_was_never_described_goes_and_other_files_stay() {
+    let Some(bench) = Bench::new() else { return };
+    bench.obtain(KEEP).unwrap();
+    let mut other = recipe();
+    other.packages = vec!["tmux".into()];
+    let orphan = bench.cache().join(format!("{}.tar.zst", other.key()));
+    let backup = bench.cache().join("backup.tar.zst");
+    // Metadata that names another file: neither it nor that file is removed.
+    let precious = bench.dir.path().join("precious.json");
+    let mut metadata: Metadata =
+        serde_json::from_slice(&std::fs::read(bench.file("json")).unwrap()).unwrap();
+    (metadata.key, metadata.built_at) = ("../precious".to_owned(), 0);
+    for path in [&orphan, &backup, &precious] {
+        std::fs::write(path, "").unwrap();
+    }
+    let liar = bench.cache().join("liar.json");
+    std::fs::write(&liar, serde_json::to_vec(&metadata).unwrap()).unwrap();
+    let policy = CachePolicy {
+        generate: true,
+        clean_days: Some(1),
+    };
+    bench.obtain(policy).unwrap();
+    assert!(!orphan.exists());
+    for path in [&backup, &precious, &liar] {
+        assert!(path.exists(), "{}", path.display());
+    }
+    assert_eq!(bench.small.builds(), 1);
+}
+
+#[test]
+fn a_directory_that_others_may_write_to_is_refused() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+    let Some(bench) = Bench::new() else { return };
+    bench.obtain(KEEP).unwrap();
+    assert_eq!(bench.cache().metadata().unwrap().mode() & 0o7777, 0o700);
+    for ending in ["json", "tar.zst", "lock"] {
+        let mode = bench.file(ending).metadata().unwrap().mode();
+        assert_eq!(mode & 0o7777, 0o600, "{ending}");
+    }
+    let link = bench.dir.path().join("link");
+    symlink(bench.cache(), &link).unwrap();
+    let linked = || Cache::new(&link, KEEP).obtain_from(&recipe(), &bench.small);
+    linked().unwrap();
+    for (owner, mode, good) in [
+        (0, 0o755, true),
+        (0, 0o770, false),
+        (0, 0o1777, false),
+        (1, 0o700, false),
+    ] {
+        chown(bench.cache(), Some(owner), None).unwrap();
+        std::fs::set_permissions(bench.cache(), PermissionsExt::from_mode(mode)).unwrap();
+        for result in [bench.obtain(KEEP), linked()] {
+            match result {
+                Ok(_) => assert!(good, "owner {owner}, mode {mode:o}"),
+                Err(error) => {
+                    assert!(!good, "{error:#}");
+                    let text = error.to_string();
+                    assert!(text.contains("others may write to it"), "{text}");
+                }
+            }
+        }
+    }
+    assert_eq!(bench.small.builds(), 1);
+}
+
+#[test]
+fn a_root_is_used_from_a_read_only_filesystem_but_none_can_be_built() {
+    let Some(bench) = Bench::new() else { return };
+    bench.obtain(KEEP).unwrap();
+    let bind = MsFlags::MS_BIND;
+    let mount = Mount::new(&bench.cache(), &bench.cache(), "", bind, "").unwrap();
+    let none: Option<&str> = None;
+    let flags = bind | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    nix::mount::mount(none, &bench.cache(), none, flags, none).unwrap();
+    bench.obtain(KEEP).unwrap();
+    assert_eq!(bench.small.builds(), 1);
+    let mut other = recipe();
+    other.packages = vec!["tmux".into()];
+    let cache = Cache::new(bench.cache(), KEEP);
+    let error = cache.obtain_from(&other, &bench.small).unwrap_err();
+    let text = format!("{error:#}");
+    assert!(text.contains("Read-only file system"), "{text}");
+    assert!(text.contains(bench.cache().to_str().unwrap()), "{text}");
+    assert_eq!(bench.small.builds(), 1);
+    mount.close().unwrap();
+}
+
+#[test]
 fn a_failed_build_leaves_nothing() {
     let Some(mut bench) = Bench::new() else {
         return;
@@ -259,8 +347,8 @@ fn a_full_disk_is_named_and_nothing_stays_on_it() {
     // What is needed is known to be too much before; or it shows midway, when
     // the archive does not fit beside the tree.
     for (needed, size, expected) in [
-        (1_000_000_000, "size=16m", "needs 1000 MB"),
-        (0, "size=4500k", "is full"),
+        (1_000_000_000, "mode=700,size=16m", "needs 1000 MB"),
+        (0, "mode=700,size=4500k", "is full"),
     ] {
         let Some(mut bench) = Bench::new() else {
             return;

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::sys::stat::{major, minor};
 use p2v_sys::interrupt;
 use tar::{EntryType, Header};
@@ -182,12 +182,14 @@ impl<W: Write> Packer<'_, W> {
         self.builder.append_pax_extensions(records)?;
         header.set_cksum();
         // A file that grows or shrinks meanwhile would ruin the archive.
-        let size = header.entry_size()?;
-        let copied = self
-            .builder
-            .append(&header, content.take(size))
-            .map(|()| size);
-        copied.map(drop).context("writing the entry")
+        let mut content = content.take(header.entry_size()?);
+        self.builder
+            .append(&header, &mut content)
+            .context("writing the entry")?;
+        if content.limit() > 0 {
+            bail!("it has become shorter");
+        }
+        Ok(())
     }
 }
 
