@@ -1,15 +1,18 @@
-//! The kernel's write protection of a block device.
+//! What the kernel says of a block device: its size, its sectors and its write
+//! protection.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
-use nix::libc::c_int;
+use nix::libc::{c_int, c_uint};
 
 /// The requests of linux/fs.h.
 mod ioctl {
     #![allow(missing_docs)]
     nix::ioctl_write_ptr_bad!(blkroset, 0x125d, nix::libc::c_int);
     nix::ioctl_read_bad!(blkroget, 0x125e, nix::libc::c_int);
+    nix::ioctl_read!(blkgetsize64, 0x12, 114, u64);
+    nix::ioctl_read_bad!(blksszget, 0x1268, nix::libc::c_uint);
 }
 
 /// Whether the kernel refuses to write to `device`.
@@ -26,4 +29,21 @@ pub fn set_read_only(device: &File, read_only: bool) -> nix::Result<()> {
     let value = c_int::from(read_only);
     // SAFETY: the descriptor is open, and the kernel reads one int.
     unsafe { ioctl::blkroset(device.as_raw_fd(), &value) }.map(drop)
+}
+
+/// The size of `device` in bytes.
+pub fn size(device: &File) -> nix::Result<u64> {
+    let mut size = 0;
+    // SAFETY: the descriptor is open, and the kernel writes 64 bits.
+    unsafe { ioctl::blkgetsize64(device.as_raw_fd(), &mut size) }?;
+    Ok(size)
+}
+
+/// The size of a logical sector of `device` in bytes: the unit of its
+/// partition table, and the least that can be written.
+pub fn sector_size(device: &File) -> nix::Result<u32> {
+    let mut size: c_uint = 0;
+    // SAFETY: the descriptor is open, and the kernel writes one int.
+    unsafe { ioctl::blksszget(device.as_raw_fd(), &mut size) }?;
+    Ok(size)
 }

@@ -2,22 +2,16 @@
 //! that holds a disk's image.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use crate::lock::FileLock;
+use crate::block;
 use crate::loopdev::{self, Extent, LoopDevice};
-
-/// The requests of linux/fs.h.
-mod ioctl {
-    #![allow(missing_docs)]
-    nix::ioctl_read!(blkgetsize64, 0x12, 114, u64);
-    nix::ioctl_read_bad!(blksszget, 0x1268, nix::libc::c_int);
-}
 
 /// How much of the start and end of a disk or partition is wiped: 1 MiB. Every
 /// signature that probers know lies there: partition tables and their backups,
@@ -41,8 +35,8 @@ pub struct Disk {
     kind: Kind,
     size: u64,
     sector_size: u32,
+    /// Holds the claim.
     file: File,
-    _lock: Option<FileLock>,
 }
 
 impl Disk {
@@ -79,13 +73,20 @@ impl Disk {
             }
             other => other.with_context(doing)?,
         };
-        let mut lock = None;
-        if kind == Kind::File {
-            lock = Some(claim_file(&file, path).with_context(doing)?);
+        lock(&file).with_context(doing)?;
+        if let Some(user) = loopdev::users_of(path).with_context(doing)?.first() {
+            bail!("{}: it is in use: attached to {}", doing(), user.display());
         }
         let (size, sector_size) = match kind {
             Kind::File => (metadata.len(), 512),
-            Kind::Block => block_geometry(&file).with_context(doing)?,
+            Kind::Block => (
+                block::size(&file)
+                    .context("asking for its size")
+                    .with_context(doing)?,
+                block::sector_size(&file)
+                    .context("asking for its sector size")
+                    .with_context(doing)?,
+            ),
         };
         Ok(Self {
             path: path.to_owned(),
@@ -93,7 +94,6 @@ impl Disk {
             size,
             sector_size,
             file,
-            _lock: lock,
         })
     }
 
@@ -159,40 +159,59 @@ impl Disk {
     }
 }
 
-/// A file has no kernel-side claim: look at loop devices, at the byte-range
-/// locks that QEMU takes on its images, and take a lock against our own kind.
-fn claim_file(file: &File, path: &Path) -> Result<FileLock> {
-    let users = loopdev::users_of(path)?;
-    if let Some(user) = users.first() {
-        bail!("it is in use: attached to {}", user.display());
-    }
-    let mut range = libc::flock {
+/// Locks all of the disk, as QEMU does with parts of its images: it fails if a
+/// virtual machine runs on the disk or another create works on it, and neither
+/// can start while we do. The lock goes when `disk` is closed.
+fn lock(disk: &File) -> Result<()> {
+    let all = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: 0,
         l_len: 0,
         l_pid: 0,
     };
-    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_GETLK(&mut range))
-        .context("looking for locks")?;
-    if i32::from(range.l_type) != libc::F_UNLCK {
-        bail!("it is in use: another program, such as a running virtual machine, has locked it");
-    }
-    let handle = file.try_clone().context("locking it")?;
-    match FileLock::try_lock_file(handle, path)? {
-        Some(lock) => Ok(lock),
-        None => bail!("it is in use: another run works on it"),
+    match fcntl(disk, FcntlArg::F_OFD_SETLK(&all)) {
+        Ok(_) => Ok(()),
+        Err(Errno::EAGAIN | Errno::EACCES) => bail!(
+            "it is in use: another program, such as a running virtual machine or another create, \
+             has locked it"
+        ),
+        Err(error) => Err(error).context("locking it"),
     }
 }
 
-fn block_geometry(file: &File) -> Result<(u64, u32)> {
-    let mut size = 0_u64;
-    let mut sector = 0;
-    // SAFETY: the descriptor is an open block device and the pointers are to
-    // variables of the types that these calls write.
-    unsafe {
-        ioctl::blkgetsize64(file.as_raw_fd(), &mut size).context("asking for its size")?;
-        ioctl::blksszget(file.as_raw_fd(), &mut sector).context("asking for its sector size")?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_claimed_once_and_free_again() {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        image.as_file().set_len(4 << 20).unwrap();
+        let disk = Disk::claim(image.path()).unwrap();
+        assert_eq!((disk.size(), disk.sector_size()), (4 << 20, 512));
+        let text = format!("{:#}", Disk::claim(image.path()).unwrap_err());
+        assert!(text.contains("another create"), "{text}");
+        drop(disk);
+        Disk::claim(image.path()).unwrap();
     }
-    Ok((size, u32::try_from(sector)?))
+
+    #[test]
+    fn a_disk_that_a_loop_device_shows_is_in_use() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root");
+            return;
+        }
+        let image = tempfile::NamedTempFile::new().unwrap();
+        image.as_file().set_len(4 << 20).unwrap();
+        let lower = LoopDevice::attach(image.path(), Extent::default(), false).unwrap();
+        let upper = LoopDevice::attach(lower.path(), Extent::default(), false).unwrap();
+        for (disk, user) in [(image.path(), &lower), (lower.path(), &upper)] {
+            let text = format!("{:#}", Disk::claim(disk).unwrap_err());
+            let user = user.path().display().to_string();
+            assert!(text.ends_with(&user), "{text} does not end with {user}");
+        }
+        upper.close().unwrap();
+        lower.close().unwrap();
+    }
 }

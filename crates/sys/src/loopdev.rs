@@ -6,15 +6,17 @@
 //! closes it, so one whose owner was killed goes away by itself.
 //! See <https://man7.org/linux/man-pages/man4/loop.4.html>.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::libc;
+
+use crate::block;
 
 const LOOP_MAJOR: libc::c_uint = 7;
 const LO_FLAGS_READ_ONLY: u32 = 1;
@@ -25,6 +27,7 @@ mod ioctl {
     #![allow(missing_docs)]
     nix::ioctl_none_bad!(loop_clr_fd, 0x4C01);
     nix::ioctl_none_bad!(loop_ctl_get_free, 0x4C82);
+    nix::ioctl_read_bad!(loop_get_status64, 0x4C05, super::LoopInfo);
     nix::ioctl_write_ptr_bad!(loop_configure, 0x4C0A, super::LoopConfig);
 }
 
@@ -44,6 +47,26 @@ struct LoopInfo {
     crypt_name: [u8; 64],
     encrypt_key: [u8; 32],
     init: [u64; 2],
+}
+
+impl Default for LoopInfo {
+    fn default() -> Self {
+        Self {
+            device: 0,
+            inode: 0,
+            rdevice: 0,
+            offset: 0,
+            size_limit: 0,
+            number: 0,
+            encrypt_type: 0,
+            encrypt_key_size: 0,
+            flags: 0,
+            file_name: [0; 64],
+            crypt_name: [0; 64],
+            encrypt_key: [0; 32],
+            init: [0; 2],
+        }
+    }
 }
 
 /// The kernel's `struct loop_config`, from linux/loop.h.
@@ -151,23 +174,22 @@ fn try_attach(
         .open(&path)
         .with_context(|| format!("opening {}", path.display()))?;
     let flags = LO_FLAGS_AUTOCLEAR | if read_only { LO_FLAGS_READ_ONLY } else { 0 };
+    // A filesystem made for smaller sectors than the disk's could not be
+    // mounted from the disk itself. Of a file, the kernel's default: 512.
+    let on_device = backing.metadata()?.file_type().is_block_device();
+    let block_size = if on_device {
+        block::sector_size(backing).context("asking for its sector size")?
+    } else {
+        0
+    };
     let config = LoopConfig {
         fd: backing.as_raw_fd().unsigned_abs(),
-        block_size: 0,
+        block_size,
         info: LoopInfo {
-            device: 0,
-            inode: 0,
-            rdevice: 0,
             offset: extent.offset,
             size_limit: extent.length,
-            number: 0,
-            encrypt_type: 0,
-            encrypt_key_size: 0,
             flags,
-            file_name: [0; 64],
-            crypt_name: [0; 64],
-            encrypt_key: [0; 32],
-            init: [0; 2],
+            ..LoopInfo::default()
         },
         reserved: [0; 8],
     };
@@ -200,24 +222,46 @@ fn make_node(path: &Path, number: u32) -> Result<()> {
     }
 }
 
-/// The loop devices of this machine that show `file` or a part of it.
+/// The loop devices of this machine that show `file`, a regular file or a
+/// block device, or a part of it; by whatever name they were given it.
 pub fn users_of(file: &Path) -> Result<Vec<PathBuf>> {
-    let file = file
-        .canonicalize()
-        .with_context(|| format!("resolving {}", file.display()))?;
+    let doing = || format!("examining {}", file.display());
+    let path = file.canonicalize().with_context(doing)?;
+    let metadata = std::fs::metadata(&path).with_context(doing)?;
     let mut users = Vec::new();
     let entries = std::fs::read_dir("/sys/block").context("reading /sys/block")?;
     for entry in entries {
         let entry = entry.context("reading /sys/block")?;
         let backing = entry.path().join("loop/backing_file");
-        if let Ok(text) = std::fs::read_to_string(backing) {
-            if Path::new(text.trim_end_matches('\n')) == file {
-                users.push(Path::new("/dev").join(entry.file_name()));
-            }
+        let Ok(text) = std::fs::read_to_string(backing) else {
+            continue;
+        };
+        let user = Path::new("/dev").join(entry.file_name());
+        let named = Path::new(text.trim_end_matches('\n')) == path;
+        if named || shows(&user, &metadata) {
+            users.push(user);
         }
     }
     users.sort();
     Ok(users)
+}
+
+/// Whether the loop device shows that file, by its inode or device number. One
+/// that has gone meanwhile does not.
+fn shows(user: &Path, file: &Metadata) -> bool {
+    let Ok(device) = File::open(user) else {
+        return false;
+    };
+    let mut info = LoopInfo::default();
+    // SAFETY: the descriptor is open, and the kernel writes one `LoopInfo`.
+    if unsafe { ioctl::loop_get_status64(device.as_raw_fd(), &mut info) }.is_err() {
+        return false;
+    }
+    if file.file_type().is_block_device() {
+        info.rdevice == file.rdev()
+    } else {
+        (info.device, info.inode) == (file.dev(), file.ino())
+    }
 }
 
 #[cfg(test)]
@@ -255,5 +299,45 @@ mod tests {
         assert_eq!(users_of(file.path()).unwrap(), [device.path()]);
         device.close().unwrap();
         assert!(users_of(file.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn users_are_found_by_any_name_and_of_devices_too() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (image, link) = (dir.path().join("image"), dir.path().join("link"));
+        File::create(&image).unwrap().set_len(1 << 20).unwrap();
+        std::fs::hard_link(&image, &link).unwrap();
+        let lower = LoopDevice::attach(&image, Extent::default(), false).unwrap();
+        assert_eq!(users_of(&link).unwrap(), [lower.path()]);
+        let upper = LoopDevice::attach(lower.path(), Extent::default(), false).unwrap();
+        assert_eq!(users_of(lower.path()).unwrap(), [upper.path()]);
+        assert!(users_of(upper.path()).unwrap().is_empty());
+        upper.close().unwrap();
+        lower.close().unwrap();
+    }
+
+    #[test]
+    fn a_part_of_a_device_has_its_sectors() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root");
+            return;
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 20).unwrap();
+        let disk = crate::Cmd::new("losetup", "attaching a disk of 4 KiB sectors")
+            .args(["--find", "--show", "--sector-size", "4096"])
+            .arg(file.path())
+            .read()
+            .unwrap();
+        let part = LoopDevice::attach(Path::new(&disk), Extent::default(), false).unwrap();
+        let sector = block::sector_size(&File::open(part.path()).unwrap());
+        part.close().unwrap();
+        let detach = crate::Cmd::new("losetup", "detaching it").arg("--detach");
+        detach.arg(disk).run().unwrap();
+        assert_eq!(sector, Ok(4096));
     }
 }

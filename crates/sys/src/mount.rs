@@ -1,6 +1,8 @@
 //! Mounted filesystems as guards.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,6 +59,33 @@ impl Mount {
         &self.target
     }
 
+    /// Begins to watch for writes that fail. They do not fail where they are
+    /// made, but later and unseen: a full filesystem below a loop device, say.
+    pub fn watch_writes(&self) -> Result<WriteWatch> {
+        let directory = File::open(&self.target)
+            .with_context(|| format!("opening {}", self.target.display()))?;
+        Ok(WriteWatch {
+            directory,
+            target: self.target.clone(),
+        })
+    }
+
+    /// Unmounts whatever others mounted below this filesystem's top, the last
+    /// one first, and returns where that was.
+    pub fn unmount_beneath(&self) -> Result<Vec<PathBuf>> {
+        let target = real_path(&self.target)?;
+        let mut points = points_below(&target)?;
+        // The first is ours; another one of that name hides it.
+        let ours = points.iter().position(|point| *point == target);
+        points.drain(..ours.map_or(0, |index| index + 1));
+        points.reverse();
+        for point in &points {
+            umount2(point, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH)
+                .with_context(|| format!("unmounting {}", point.display()))?;
+        }
+        Ok(points)
+    }
+
     /// Unmounts, trying again for up to five seconds while it is busy.
     pub fn close(mut self) -> Result<()> {
         self.unmount()
@@ -85,5 +114,135 @@ impl Drop for Mount {
         if let Err(error) = self.unmount() {
             tracing::warn!("{error:#}");
         }
+    }
+}
+
+/// Made by [`Mount::watch_writes`]. It keeps the filesystem busy.
+#[derive(Debug)]
+pub struct WriteWatch {
+    directory: File,
+    target: PathBuf,
+}
+
+impl WriteWatch {
+    /// Writes out all that the filesystem still holds back, and fails if
+    /// anything since the watch began could not be written (Linux 5.8 and
+    /// later tell).
+    pub fn finish(self) -> Result<()> {
+        nix::unistd::syncfs(&self.directory)
+            .with_context(|| format!("writing out the filesystem on {}", self.target.display()))
+    }
+}
+
+/// The mount points at and below `path`, in the order in which they were
+/// mounted.
+pub fn points_below(path: &Path) -> Result<Vec<PathBuf>> {
+    let path = real_path(path)?;
+    let text = std::fs::read("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
+    Ok(text
+        .split(|byte| *byte == b'\n')
+        .filter_map(mount_point)
+        .filter(|point| point.starts_with(&path))
+        .collect())
+}
+
+/// As the kernel lists it: without symbolic links.
+fn real_path(path: &Path) -> Result<PathBuf> {
+    path.canonicalize()
+        .with_context(|| format!("resolving {}", path.display()))
+}
+
+/// The mount point in a line of mountinfo: its fifth word, in which blanks and
+/// the like are `\` and three octal digits.
+/// See <https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html>.
+fn mount_point(line: &[u8]) -> Option<PathBuf> {
+    let mut rest = line.split(|byte| *byte == b' ').nth(4)?;
+    let mut path = Vec::with_capacity(rest.len());
+    while let Some((&byte, after)) = rest.split_first() {
+        let code = after.get(..3).filter(|_| byte == b'\\').and_then(octal);
+        path.push(code.unwrap_or(byte));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    Some(PathBuf::from(OsString::from_vec(path)))
+}
+
+fn octal(digits: &[u8]) -> Option<u8> {
+    let digits = OsStr::from_bytes(digits).to_str()?;
+    u8::from_str_radix(digits, 8).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filesystem::{Filesystem, new_uuid};
+    use crate::loopdev::{Extent, LoopDevice};
+
+    fn tmpfs(target: &Path, data: &str) -> Mount {
+        Mount::new("tmpfs", target, "tmpfs", MsFlags::empty(), data).unwrap()
+    }
+
+    #[test]
+    fn mount_points_are_unescaped() {
+        let line = br"36 35 98:0 / /mnt\040a\134b rw - ext3 /dev/root rw";
+        assert_eq!(mount_point(line), Some(PathBuf::from(r"/mnt a\b")));
+        assert_eq!(mount_point(b""), None);
+        let line = br"36 35 98:0 / /a\777\04 rw";
+        assert_eq!(mount_point(line), Some(PathBuf::from(r"/a\777\04")));
+    }
+
+    #[test]
+    fn what_others_mounted_below_is_unmounted_and_nothing_else() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, beside) = (dir.path().join("root"), dir.path().join("root2"));
+        std::fs::create_dir(&ours).unwrap();
+        std::fs::create_dir(&beside).unwrap();
+        let beside = tmpfs(&beside, "");
+        let ours = tmpfs(&ours, "");
+        let below = [ours.target().join("a b"), ours.target().join("a b/c")];
+        let held: Vec<Mount> = below
+            .iter()
+            .map(|point| {
+                std::fs::create_dir(point).unwrap();
+                tmpfs(point, "")
+            })
+            .collect();
+        std::mem::forget(held);
+        std::mem::forget(tmpfs(ours.target(), ""));
+        let unmounted = ours.unmount_beneath().unwrap();
+        assert_eq!(unmounted, [ours.target(), &below[1], &below[0]]);
+        assert_eq!(ours.unmount_beneath().unwrap(), [""; 0].map(PathBuf::from));
+        ours.close().unwrap();
+        beside.close().unwrap();
+    }
+
+    #[test]
+    fn writes_that_the_place_below_cannot_hold_are_told() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (small, top) = (dir.path().join("small"), dir.path().join("top"));
+        std::fs::create_dir(&small).unwrap();
+        std::fs::create_dir(&top).unwrap();
+        let small = tmpfs(&small, "size=8m");
+        let image = small.target().join("image");
+        File::create(&image).unwrap().set_len(64 << 20).unwrap();
+        let device = LoopDevice::attach(&image, Extent::default(), false).unwrap();
+        let uuid = new_uuid().unwrap();
+        Filesystem::Ext4.create(device.path(), &uuid).unwrap();
+        let flags = MsFlags::empty();
+        let mount = Mount::new(device.path(), &top, "ext4", flags, "").unwrap();
+        let watch = mount.watch_writes().unwrap();
+        std::fs::write(top.join("file"), vec![1; 16 << 20]).unwrap();
+        watch.finish().unwrap_err();
+        mount.close().unwrap();
+        // Flushing it may fail or not; here it only has to go.
+        let _ = device.close();
+        small.close().unwrap();
     }
 }
