@@ -32,12 +32,13 @@ setup:
 
 build:
 	@tools/require-rust
-	cargo build --quiet --release --package p2v
+	@echo "building p2v"
+	@cargo build --quiet --release --package p2v
 
 # The OS directory and its configuration, in a tree of their own.
-stage: build
+stage:
 	@rm -rf $(stage)
-	@$(MAKE) --no-print-directory install DESTDIR=$(stage)
+	@$(MAKE) --no-print-directory --silent install DESTDIR=$(stage)
 
 demo: setup stage
 	@cargo run --quiet --package p2v-tests --bin demo -- $(stage)
