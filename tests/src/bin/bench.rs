@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Parser;
 use p2v_sys::Cmd;
-use p2v_tests::image::{self, MountedPart};
 use p2v_tests::peer::debootstrap::InstanceDebootstrap;
 use p2v_tests::peer::initramfs::{self, PeerRoot};
 use p2v_tests::progress::step;
 use p2v_tests::qemu::{Boot, Machine, MachineSpec};
 use p2v_tests::ssh::Ssh;
 use p2v_tests::table::{Measure, median, render};
-use p2v_tests::{GIB, Instance, Lab};
+use p2v_tests::{Created, GIB, Instance, Lab};
 
 /// RAM of the measured machines in MiB: what the peer needs.
 const MEMORY: u32 = 3072;
@@ -30,6 +29,9 @@ const SETTLING: Duration = Duration::from_secs(8);
 /// replaces what the node remembers of the host keys.
 const INSTANCE: &str = "bench.example.org";
 const TIMED: &str = "timed.example.org";
+
+/// Of both machines; the disks have no partitions.
+const COMMAND_LINE: &str = "root=/dev/vda ro console=tty0 console=ttyS0,38400";
 
 /// Measures p2v-target against ganeti-instance-debootstrap and initramfs-tools
 #[derive(Parser)]
@@ -92,42 +94,25 @@ struct Ours {
     disk: PathBuf,
     suite: String,
     packages: Vec<String>,
-    kernel: PathBuf,
-    initrd: PathBuf,
+    boot: Boot,
 }
 
 impl Ours {
     fn prepare(lab: &Lab) -> Result<Self> {
         lab.configure("PARTITION_STYLE=none")?;
         let disk = lab.disk("ours.img", 3 * GIB)?;
-        step("our bootstrap root and disk", || {
-            create(lab, INSTANCE, &disk)
+        let created = step("our bootstrap root and disk", || {
+            Created::make(lab, &Instance::new(INSTANCE, &disk))
         })?;
-        let state = std::fs::read_to_string(lab.state_of(INSTANCE))
-            .context("reading what the node remembers")?;
-        let state: serde_json::Value =
-            serde_json::from_str(&state).context("parsing what the node remembers")?;
-        let fact = |name: &str| {
-            let value = state[name].as_str().map(str::to_owned);
-            value.with_context(|| format!("the node does not remember the {name}"))
-        };
-        let version = fact("kernel")?;
-        let root = MountedPart::new(&disk, image::whole(&disk)?, "ext4", lab.dir())?;
-        let take = |name: String| {
-            let copy = lab.dir().join(&name);
-            std::fs::copy(root.path().join("boot").join(&name), &copy)
-                .with_context(|| format!("taking {name} from our root"))?;
-            anyhow::Ok(copy)
-        };
-        let ours = Self {
-            suite: fact("suite")?,
-            packages: packages(root.path())?,
-            kernel: take(format!("vmlinuz-{version}"))?,
-            initrd: take(format!("ramboot-{version}.img"))?,
-            disk,
-        };
+        let root = created.mount(lab)?;
+        let packages = packages(root.path())?;
         root.close()?;
-        Ok(ours)
+        Ok(Self {
+            suite: created.fact("suite")?.to_owned(),
+            packages,
+            boot: created.direct_boot(lab, COMMAND_LINE)?,
+            disk,
+        })
     }
 }
 
@@ -143,8 +128,8 @@ fn packages(root: &Path) -> Result<Vec<String>> {
     Ok(list.lines().map(str::to_owned).collect())
 }
 
-fn create(lab: &Lab, name: &str, disk: &Path) -> Result<Duration> {
-    let outcome = lab.create(&Instance::new(name, disk))?;
+fn create(lab: &Lab, disk: &Path) -> Result<Duration> {
+    let outcome = lab.create(&Instance::new(TIMED, disk))?;
     anyhow::ensure!(outcome.status.success(), "create failed:\n{}", outcome.log);
     Ok(outcome.took)
 }
@@ -155,7 +140,7 @@ fn creates(lab: &Lab, peer: &InstanceDebootstrap, rounds: usize) -> Result<Measu
     for round in 1..=rounds {
         let disk = lab.disk("ours-timed.img", 3 * GIB)?;
         ours.push(step(&format!("create, ours, round {round}"), || {
-            create(lab, TIMED, &disk)
+            create(lab, &disk)
         })?);
         std::fs::remove_file(&disk).context("removing a disk")?;
         let disk = lab.disk("theirs-timed.img", 3 * GIB)?;
@@ -204,6 +189,14 @@ impl Initrds {
             }
             Ok(initrds)
         })
+    }
+
+    fn their_boot(&self) -> Boot {
+        Boot::Direct {
+            kernel: self.kernel.clone(),
+            initrd: self.theirs.clone(),
+            append: COMMAND_LINE.to_owned(),
+        }
     }
 
     fn measures(&self) -> Vec<Measure> {
@@ -265,13 +258,13 @@ fn boots(
     let mut their_boots = Vec::new();
     for round in 1..=rounds {
         our_boots.push(step(&format!("boot to SSH, ours, boot {round}"), || {
-            let spec = direct(&ours.disk, &ours.kernel, &ours.initrd);
+            let spec = machine(&ours.disk, ours.boot.clone());
             boot(lab, &spec, |port| {
                 Ssh::new(port, lab.key(), &lab.state_of(INSTANCE))
             })
         })?);
         their_boots.push(step(&format!("boot to SSH, peer, boot {round}"), || {
-            let spec = direct(peer_root.disk(), &initrds.kernel, &initrds.theirs);
+            let spec = machine(peer_root.disk(), initrds.their_boot());
             boot(lab, &spec, |port| {
                 Ssh::with_host_keys(port, lab.key(), &initrds.host_keys)
             })
@@ -296,12 +289,7 @@ fn boots(
     ])
 }
 
-fn direct(disk: &Path, kernel: &Path, initrd: &Path) -> MachineSpec {
-    let boot = Boot::Direct {
-        kernel: kernel.to_owned(),
-        initrd: initrd.to_owned(),
-        append: "root=/dev/vda ro console=tty0 console=ttyS0,38400".to_owned(),
-    };
+fn machine(disk: &Path, boot: Boot) -> MachineSpec {
     MachineSpec::new(boot, disk).memory(MEMORY).volatile()
 }
 
