@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Serialize, Serializer};
 
 pub mod network;
@@ -55,6 +55,9 @@ impl Job {
     /// The disk to install on.
     pub fn root_disk(&self) -> Result<&Path> {
         let disk = self.disks.first().context(NO_DISK)?;
+        if disk.access == Access::ReadOnly {
+            bail!("{READ_ONLY_DISK}");
+        }
         disk.path.as_deref().context(NO_DISK_PATH)
     }
 
@@ -79,6 +82,10 @@ pub(crate) const NO_DISK: &str = "DISK_COUNT is 0: the instance has no disk to i
 pub(crate) const NO_DISK_PATH: &str = "DISK_0_PATH is not set: the first disk must be a block \
     device or a file on the node; disks that only the hypervisor can reach (DISK_0_URI) are not \
     supported by this version";
+
+/// Said when the instance may not write to the first disk.
+const READ_ONLY_DISK: &str = "DISK_0_ACCESS is ro: the system is installed on the first disk, \
+    which the instance must be able to write to";
 
 /// A version of Ganeti's OS interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

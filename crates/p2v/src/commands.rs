@@ -16,12 +16,18 @@ const ENVIRONMENT: &str = "Ganeti gives what there is to do in the environment; 
 
 /// Ganeti's create.
 pub fn create() -> Command {
-    entry_point("create", "Makes an instance's disk, as Ganeti's OS interface asks")
+    entry_point(
+        "create",
+        "Makes an instance's disk, as Ganeti's OS interface asks",
+    )
 }
 
 /// Ganeti's import.
 pub fn import() -> Command {
-    entry_point("import", "Restores an instance's disk (not in this version)")
+    entry_point(
+        "import",
+        "Restores an instance's disk (not in this version)",
+    )
 }
 
 /// Ganeti's export.

@@ -6,8 +6,8 @@ use std::io::Write;
 
 use p2v_ganeti::environment::Environment;
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
 /// Starts the log. Ganeti's `DEBUG_LEVEL` above 0 shows every command run.
@@ -17,6 +17,8 @@ pub fn start() {
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
+        // Or a full disk below Ganeti's log would end us with a panic.
+        .log_internal_errors(false)
         .event_format(Plain)
         .init();
 }
@@ -48,7 +50,9 @@ where
             _ => "p2v: debug: ",
         };
         writer.write_str(prefix)?;
-        context.field_format().format_fields(writer.by_ref(), event)?;
+        context
+            .field_format()
+            .format_fields(writer.by_ref(), event)?;
         writeln!(writer)
     }
 }

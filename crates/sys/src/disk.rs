@@ -2,13 +2,14 @@
 //! that holds a disk's image.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::sys::statvfs::fstatvfs;
 
 use crate::block;
 use crate::loopdev::{self, Extent, LoopDevice};
@@ -117,6 +118,19 @@ impl Disk {
         self.sector_size
     }
 
+    /// How many bytes can be written to the disk before what holds it is full:
+    /// for a sparse file what it has and what its filesystem has left.
+    pub fn room(&self) -> Result<u64> {
+        if self.kind == Kind::Block {
+            return Ok(self.size);
+        }
+        let doing = || format!("asking for the space that {} has", self.path.display());
+        let held = self.file.metadata().with_context(doing)?.blocks() * 512;
+        let around = fstatvfs(&self.file).with_context(doing)?;
+        let free = around.blocks_available() * around.fragment_size();
+        Ok(self.size.min(held.saturating_add(free)))
+    }
+
     /// Shows a part of the disk as a block device.
     pub fn part(&self, extent: Extent) -> Result<LoopDevice> {
         LoopDevice::attach(&self.path, extent, false)
@@ -194,6 +208,28 @@ mod tests {
         assert!(text.contains("another create"), "{text}");
         drop(disk);
         Disk::claim(image.path()).unwrap();
+    }
+
+    #[test]
+    fn room_is_what_the_file_has_and_what_is_left_for_it() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let flags = nix::mount::MsFlags::empty();
+        let small = crate::Mount::new("tmpfs", dir.path(), "tmpfs", flags, "size=8m").unwrap();
+        let image = dir.path().join("image");
+        std::fs::write(&image, vec![1; 3 << 20]).unwrap();
+        let file = File::options().write(true).open(&image).unwrap();
+        file.set_len(64 << 20).unwrap();
+        let disk = Disk::claim(&image).unwrap();
+        assert_eq!(disk.room().unwrap(), 8 << 20);
+        file.set_len(2 << 20).unwrap();
+        drop(disk);
+        assert_eq!(Disk::claim(&image).unwrap().room().unwrap(), 2 << 20);
+        drop(file);
+        small.close().unwrap();
     }
 
     #[test]

@@ -71,14 +71,46 @@ fn make_disk(plan: &Plan, cached: &CachedRoot) -> Result<Made> {
     let uuid = filesystem::new_uuid()?;
     settings.filesystem.create(layout.root.path(), &uuid)?;
     let mount = mount_root(plan, &layout)?;
-    let filled = fill::fill(plan, cached, &layout, &uuid, mount.target())?;
-    supervise::end_others();
+    let filled = fill_mounted(plan, cached, &layout, &uuid, &mount)?;
     mount.close()?;
     layout.check_root(&uuid)?;
     install_boot_loader(plan, &layout, &filled)?;
     layout.close()?;
     plan.disk.sync()?;
     Ok(Made { uuid, filled })
+}
+
+/// Fills the root, and makes sure that all of it was written.
+fn fill_mounted(
+    plan: &Plan,
+    cached: &CachedRoot,
+    layout: &Layout,
+    uuid: &str,
+    mount: &Mount,
+) -> Result<Filled> {
+    let writes = mount.watch_writes()?;
+    let filled = fill::fill(plan, cached, layout, uuid, mount.target());
+    // Also after a failure: what hooks left would keep the root mounted.
+    let cleared = clear_leftovers(mount);
+    let filled = filled?;
+    cleared?;
+    writes.finish().with_context(|| {
+        let disk = plan.disk.path().display();
+        format!("is the filesystem or the pool that holds {disk} full?")
+    })?;
+    Ok(filled)
+}
+
+/// Ends the processes and drops the mounts that hooks left behind.
+fn clear_leftovers(mount: &Mount) -> Result<()> {
+    supervise::end_others();
+    for point in mount.unmount_beneath()? {
+        tracing::warn!(
+            "a hook left something mounted on {}; it is unmounted",
+            point.display()
+        );
+    }
+    Ok(())
 }
 
 /// A private tmpfs for what must not reach a disk, such as host keys in the
@@ -134,7 +166,6 @@ fn install_boot_loader(plan: &Plan, layout: &Layout, filled: &Filled) -> Result<
 
 /// Makes sure that a disk whose making failed does not boot, and says so.
 fn leave_unbootable(plan: &Plan, error: Error) -> Error {
-    supervise::end_others();
     let disk = plan.disk.path().display();
     match plan.disk.wipe_edges() {
         Ok(()) => error.context(format!(

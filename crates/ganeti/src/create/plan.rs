@@ -55,6 +55,7 @@ impl Plan {
             tracing::debug!("not running the hook {name}: {}", skipped.reason);
         }
         let disk = Disk::claim(job.root_disk()?)?;
+        check_sectors(&disk, settings.partition_style)?;
         if job.reinstall {
             tracing::info!("reinstalling: what {} holds is lost", disk.path().display());
         }
@@ -87,7 +88,8 @@ impl Plan {
         Cache::new(self.paths.cache_dir.clone(), policy).obtain(&recipe)
     }
 
-    /// Fails if the root does not fit onto the disk.
+    /// Fails if the root does not fit onto the disk, or the filesystem that
+    /// holds a disk's file cannot take it.
     pub fn check_size(&self, cached: &CachedRoot) -> Result<()> {
         let needed = layout::needed_size(
             self.settings.partition_style,
@@ -103,8 +105,33 @@ impl Plan {
                 needed >> 20
             );
         }
+        let room = self.disk.room()?;
+        let content = cached.unpacked_bytes();
+        if room < content {
+            bail!(
+                "checking the space for {}: the filesystem that holds it can give it {} MiB, and \
+                 the root needs {} MiB; nothing was written",
+                self.disk.path().display(),
+                room >> 20,
+                content.div_ceil(1 << 20)
+            );
+        }
         Ok(())
     }
+}
+
+/// Partition tables count in sectors, and the instance may see other ones than
+/// the node: QEMU shows sectors of 512 bytes, whatever the disk has.
+fn check_sectors(disk: &Disk, style: PartitionStyle) -> Result<()> {
+    if style == PartitionStyle::None || disk.sector_size() == 512 {
+        return Ok(());
+    }
+    bail!(
+        "checking the sectors of {}: they have {} bytes, and a partition table needs 512; set \
+         PARTITION_STYLE=none and give the instance a kernel of the node (kernel_path, initrd_path)",
+        disk.path().display(),
+        disk.sector_size()
+    )
 }
 
 fn check_tools(settings: &Settings) -> Result<()> {

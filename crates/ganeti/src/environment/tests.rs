@@ -87,6 +87,15 @@ fn what_ganeti_gives_becomes_a_job() {
 }
 
 #[test]
+fn a_first_disk_that_is_read_only_is_refused() {
+    let job = given(&[("DISK_0_ACCESS", Some("ro"))])
+        .create_job()
+        .unwrap();
+    let text = job.root_disk().unwrap_err().to_string();
+    assert!(text.contains("DISK_0_ACCESS is ro"), "{text}");
+}
+
+#[test]
 fn either_family_and_the_whole_network_may_be_absent() {
     let no_network: Vec<_> = GIVEN
         .iter()
