@@ -89,7 +89,8 @@ impl Room {
                 megabytes(data),
                 megabytes(RESERVE),
                 memory.available >> 20,
-                megabytes(needed - memory.available)
+                // Of the numbers as they are said, so that they add up.
+                megabytes(needed) - (memory.available >> 20)
             );
         };
         let bytes = match asked {
