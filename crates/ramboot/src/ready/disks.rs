@@ -1,10 +1,17 @@
 //! Promise 1: no block device is open or mounted, and swap is off.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use p2v_sys::interrupt;
 
-use crate::init::{block_device, release};
+use super::{PAUSE, users};
+use crate::init::block_device::{self, BlockDevice};
+use crate::init::release;
+
+/// How long a program that has a disk open may keep it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// RAM disks, floppies, loop devices and optical drives: not disks that a
 /// machine could be moved to. By major number, see the kernel's devices.txt.
@@ -41,13 +48,29 @@ pub fn check_free() -> Result<()> {
             bail!("{device} is held by /dev/{}", holder.to_string_lossy());
         }
     }
-    for device in devices {
+    let is_disk = |device: &BlockDevice| {
         let other = NOT_DISKS
             .iter()
             .any(|major| device.number.starts_with(major));
-        if device.part_of.is_none() && device.size > 0 && !other {
-            release::prove(&device)?;
+        device.size > 0 && !other
+    };
+    let disks: Vec<_> = devices.into_iter().filter(is_disk).collect();
+    for device in disks.iter().filter(|device| device.part_of.is_none()) {
+        release::prove(device)?;
+    }
+    check_unused(&disks)
+}
+
+/// Fails if a program or a loop device has one of them open. udev looks at
+/// what is new for a moment: that is waited for.
+fn check_unused(disks: &[BlockDevice]) -> Result<()> {
+    let start = Instant::now();
+    while let Some(user) = users::first(disks)? {
+        interrupt::check()?;
+        if start.elapsed() >= PATIENCE {
+            bail!("{user}");
         }
+        std::thread::sleep(PAUSE);
     }
     Ok(())
 }

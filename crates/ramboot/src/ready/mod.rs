@@ -9,6 +9,7 @@ mod consoles;
 mod disks;
 mod host_keys;
 mod network;
+mod users;
 
 use std::time::{Duration, Instant};
 
