@@ -6,7 +6,7 @@ use crate::{settle, trim};
 
 /// Raised when the code that shapes the root changes in a way that the tables
 /// do not show.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 
 /// What every transfer target needs, and why. The kernel comes on top.
 pub const BASE_PACKAGES: &[(&str, &str)] = &[
@@ -88,9 +88,13 @@ impl Recipe {
     }
 
     /// The name of this root in the cache: suite, architecture and a hash of
-    /// everything that shapes it. The tool is not part of it: both install
-    /// the same packages, and a node that has neither can use a cache made
-    /// elsewhere.
+    /// everything that shapes it.
+    ///
+    /// Two things are left out on purpose. The day: packages get security
+    /// updates, and CLEAN_CACHE says how old a root may be. The tool: it
+    /// decides which suites besides the named one are taken (see
+    /// [`crate::Tool`]), but a node that has neither can so use a root that
+    /// was made elsewhere.
     pub fn key(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         let mut add = |text: &str| {
@@ -131,12 +135,21 @@ impl Recipe {
         packages
     }
 
-    /// The packages that only the operator asked for.
+    /// The names of the packages that only the operator asked for, without
+    /// the version and the architecture that may be asked for too.
     pub(crate) fn extra_packages(&self) -> Vec<&str> {
-        let base = |name: &str| BASE_PACKAGES.iter().any(|(base, _)| *base == name);
-        let extra = self.packages.iter().map(String::as_str);
-        extra.filter(|name| !base(name)).collect()
+        let usual = kernel_of(&self.arch).ok();
+        let extra = self.packages.iter();
+        extra
+            .map(|package| package.split([':', '=']).next().unwrap_or(package))
+            .filter(|name| !is_base(name) && usual != Some(*name))
+            .collect()
     }
+}
+
+/// Whether every target has this package.
+pub(crate) fn is_base(package: &str) -> bool {
+    BASE_PACKAGES.iter().any(|(base, _)| *base == package)
 }
 
 /// Whether this is a recipe's key by its form, and no other file's name.
@@ -227,6 +240,21 @@ pub(crate) mod tests {
         assert!(own.all_packages().contains(&"linux-image-amd64"));
         own.packages.push("linux-image-cloud-amd64".into());
         assert!(!own.all_packages().contains(&"linux-image-amd64"));
+    }
+
+    #[test]
+    fn extra_packages_are_names_that_are_not_there_anyway() {
+        let mut own = recipe();
+        own.packages = [
+            "rsync",
+            "linux-image-amd64",
+            "python3=3.11.2-1",
+            "tmux:amd64",
+        ]
+        .map(str::to_owned)
+        .into();
+        assert_eq!(own.extra_packages(), ["python3", "tmux"]);
+        assert!(own.all_packages().contains(&"python3=3.11.2-1"));
     }
 
     #[test]

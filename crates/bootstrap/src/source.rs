@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::recipe::Recipe;
 use crate::tool::Tool;
@@ -36,10 +37,26 @@ impl Source for Debian {
 
     fn build(&self, recipe: &Recipe, target: &Path) -> Result<String> {
         let tool = self.tool.map_or_else(Tool::detect, Ok)?;
+        check_programs_run(target.parent().unwrap_or(target))?;
         tool.install(recipe, target)?;
         settle::settle(target)?;
         trim::trim(target, &recipe.extra_packages())?;
         settle::seal(target)?;
         Ok(tool.name().to_owned())
     }
+}
+
+/// Fails if the filesystem is mounted with noexec: the packages' own programs
+/// are run in the tree. The tools find out after minutes, if at all.
+fn check_programs_run(dir: &Path) -> Result<()> {
+    let checking = || format!("checking the filesystem of {}", dir.display());
+    let flags = statvfs(dir).with_context(checking)?.flags();
+    if flags.contains(FsFlags::ST_NOEXEC) {
+        bail!(
+            "{}: it is mounted with noexec, and a bootstrap root is built by running programs \
+             in it; make the cache directory a link to elsewhere",
+            checking()
+        );
+    }
+    Ok(())
 }

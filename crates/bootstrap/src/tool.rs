@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use p2v_sys::Cmd;
 use p2v_sys::command::in_path;
 
-use crate::recipe::{Recipe, USR_IS_MERGED};
+use crate::recipe::{Recipe, USR_IS_MERGED, is_base};
 
 /// A slow mirror is no failure.
 const TIMEOUT: Duration = Duration::from_secs(2 * 3600);
@@ -21,6 +21,10 @@ const TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 const MERGE_HOOK: &str = "/usr/share/mmdebstrap/hooks/merged-usr";
 
 /// A program that installs Debian into a directory.
+///
+/// Where no MIRROR is given, mmdebstrap takes a stable suite's security and
+/// other updates too. debootstrap never does, and mmdebstrap not from a given
+/// MIRROR: then a root has what the suite's last point release had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
     /// mmdebstrap: the faster one, and it takes security updates too.
@@ -49,7 +53,8 @@ impl Tool {
     /// Installs the recipe's packages into the new directory `target`.
     pub(crate) fn install(self, recipe: &Recipe, target: &Path) -> Result<()> {
         let start = Instant::now();
-        let from = recipe.mirror.as_deref().unwrap_or("its default mirror");
+        let from = recipe.mirror.as_deref().map(without_password);
+        let from = from.as_deref().unwrap_or("its default mirror");
         let what = format!("{} {} from {from}", recipe.suite, recipe.arch);
         tracing::info!("installing {what} with {} (minutes)", self.name());
         let command = match self {
@@ -122,31 +127,37 @@ fn environment(command: Cmd, recipe: &Recipe) -> Cmd {
 /// What to do about the tool's own words, where they are known.
 fn explain(words: &str, recipe: &Recipe) -> Option<String> {
     let says = |any: &[&str]| any.iter().any(|phrase| words.contains(phrase));
-    let unset = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
+    let missing = missing_packages(words);
+    let unset = |value: &Option<String>| match value {
+        Some(address) => without_password(address),
+        None => "not set".to_owned(),
+    };
     if says(&["No space left on device", "enough free space"]) {
         return Some("the directory of the cache is on a full disk".to_owned());
     }
-    if says(&["Unable to locate package", "Couldn't find these debs"]) {
+    if says(&["mounted with noexec or nodev"]) {
+        return Some(
+            "the directory of the cache is on a filesystem mounted with nodev, where only \
+             mmdebstrap can work: install that, or make the directory a link to elsewhere"
+                .to_owned(),
+        );
+    }
+    if let Some(base) = missing.iter().find(|name| is_base(name)) {
         return Some(format!(
-            "a package does not exist in {}: check EXTRA_PKGS and COMPONENTS (now {}) in p2v-target.conf",
+            "{} has no package {base}, which every target needs: choose another SUITE in \
+             p2v-target.conf, or a MIRROR that has all of main",
             recipe.suite,
-            recipe.components().join(" "),
         ));
     }
-    let unreachable = [
-        "Could not connect",
-        "Unable to connect",
-        "Could not resolve",
-        "failure resolving",
-        "Connection refused",
-        "Connection failed",
-        "Connection timed out",
-        "Failed getting release file",
-        "does not have a Release file",
-        "Failed to fetch",
-        "apt-get update failed",
-    ];
-    says(&unreachable).then(|| {
+    if !missing.is_empty() {
+        return Some(format!(
+            "{} has no package {}: check EXTRA_PKGS and COMPONENTS (now {}) in p2v-target.conf",
+            recipe.suite,
+            missing.join(", nor "),
+            recipe.components().join(","),
+        ));
+    }
+    says(UNREACHABLE).then(|| {
         format!(
             "the mirror cannot be reached, or has no {}: check MIRROR (now {}), PROXY (now {}) and SUITE in p2v-target.conf",
             recipe.suite,
@@ -154,4 +165,108 @@ fn explain(words: &str, recipe: &Recipe) -> Option<String> {
             unset(&recipe.proxy),
         )
     })
+}
+
+/// What the tools say when nothing comes from the mirror.
+const UNREACHABLE: &[&str] = &[
+    "Could not connect",
+    "Unable to connect",
+    "Could not resolve",
+    "failure resolving",
+    "Connection refused",
+    "Connection failed",
+    "Connection timed out",
+    "Failed getting release file",
+    "does not have a Release file",
+    "Failed to fetch",
+    "apt-get update failed",
+];
+
+/// The packages that do not exist, by apt's and debootstrap's words for it.
+fn missing_packages(words: &str) -> Vec<&str> {
+    let after = |line, phrase| str::split_once(line, phrase).map(|(_, rest)| rest);
+    let mut packages: Vec<&str> = Vec::new();
+    for line in words.lines() {
+        if let Some(rest) = after(line, "Unable to locate package ") {
+            packages.extend(rest.split_whitespace().next());
+        } else if let Some(rest) = after(line, "Couldn't find these debs: ") {
+            packages.extend(rest.split_whitespace());
+        } else if let Some((start, _)) = line.split_once("' has no installation candidate") {
+            packages.extend(start.rsplit('\'').next());
+        }
+    }
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+/// An address for messages and logs: `http://user:password@host/` without
+/// what is before the `@`.
+fn without_password(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else {
+        return address.to_owned();
+    };
+    let host_ends = rest.find('/').unwrap_or(rest.len());
+    match rest[..host_ends].rfind('@') {
+        Some(at) => format!("{scheme}://...{}", &rest[at..]),
+        None => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::tests::recipe;
+
+    #[test]
+    fn the_tools_words_are_followed_by_what_to_do() {
+        for (words, expected) in [
+            (
+                "E: Unable to locate package vim-tinny\nE: Unable to locate package tmuxx\nE: failed",
+                "bookworm has no package tmuxx, nor vim-tinny: check EXTRA_PKGS",
+            ),
+            (
+                "E: Couldn't find these debs: vim-tinny",
+                "bookworm has no package vim-tinny: check EXTRA_PKGS and COMPONENTS (now main)",
+            ),
+            (
+                "E: Package 'mail-reader' has no installation candidate",
+                "bookworm has no package mail-reader: check EXTRA_PKGS",
+            ),
+            (
+                "E: Unable to locate package isc-dhcp-client",
+                "bookworm has no package isc-dhcp-client, which every target needs: choose another SUITE",
+            ),
+            (
+                "E: Cannot install into target '/var/cache/x' mounted with noexec or nodev",
+                "mounted with nodev, where only mmdebstrap can work",
+            ),
+            ("dpkg: error: No space left on device", "on a full disk"),
+        ] {
+            let advice = explain(words, &recipe()).unwrap();
+            assert!(advice.contains(expected), "{advice}");
+        }
+        assert_eq!(explain("E: something else", &recipe()), None);
+    }
+
+    #[test]
+    fn passwords_of_mirror_and_proxy_are_not_shown() {
+        let mut secret = recipe();
+        secret.mirror = Some("https://me:pa@ss@mirror.example/debian@old".into());
+        secret.proxy = Some("http://me:pass@proxy.example:3128".into());
+        let advice = explain("Could not connect to it", &secret).unwrap();
+        assert!(
+            !advice.contains("pa@ss") && !advice.contains("me:"),
+            "{advice}"
+        );
+        assert!(
+            advice.contains("https://...@mirror.example/debian@old"),
+            "{advice}"
+        );
+        assert!(advice.contains("http://...@proxy.example:3128"), "{advice}");
+        assert_eq!(
+            without_password("http://mirror.example/a@b"),
+            "http://mirror.example/a@b"
+        );
+    }
 }

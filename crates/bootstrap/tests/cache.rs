@@ -314,7 +314,7 @@ fn a_root_is_used_from_a_read_only_filesystem_but_none_can_be_built() {
     let Some(bench) = Bench::new() else { return };
     bench.obtain(KEEP).unwrap();
     let bind = MsFlags::MS_BIND;
-    let mount = Mount::new(&bench.cache(), &bench.cache(), "", bind, "").unwrap();
+    let mount = Mount::new(bench.cache(), &bench.cache(), "", bind, "").unwrap();
     let none: Option<&str> = None;
     let flags = bind | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     nix::mount::mount(none, &bench.cache(), none, flags, none).unwrap();
@@ -400,5 +400,32 @@ fn an_unreachable_mirror_is_named_with_what_to_do() {
             !mounts.contains(bench.dir.path().to_str().unwrap()),
             "{mounts}"
         );
+    }
+}
+
+#[test]
+fn a_cache_where_no_root_can_be_built_is_named_with_what_to_do() {
+    for (tool, flags, expected) in [
+        (Tool::Debootstrap, MsFlags::MS_NODEV, "mounted with nodev"),
+        (Tool::Debootstrap, MsFlags::MS_NOEXEC, "mounted with noexec"),
+        (Tool::Mmdebstrap, MsFlags::MS_NOEXEC, "mounted with noexec"),
+    ] {
+        let Some(bench) = Bench::new() else { return };
+        if !in_path(tool.name()) {
+            eprintln!("SKIPPED: needs {}", tool.name());
+            continue;
+        }
+        std::fs::create_dir(bench.cache()).unwrap();
+        let data = "mode=700,size=2g";
+        let mount = Mount::new("tmpfs", &bench.cache(), "tmpfs", flags, data).unwrap();
+        let mut recipe = recipe();
+        recipe.mirror = Some("http://127.0.0.1:9/debian".into());
+        let source = Debian { tool: Some(tool) };
+        let cache = Cache::new(bench.cache(), KEEP);
+        let error = cache.obtain_from(&recipe, &source).unwrap_err();
+        let text = format!("{error:#}");
+        let last = text.lines().last().unwrap();
+        assert!(last.contains(expected) && last.contains("a link"), "{text}");
+        mount.close().unwrap();
     }
 }

@@ -1,5 +1,8 @@
 //! Real roots from Debian's mirror. They take minutes and the network, so they
 //! run only when asked for: `cargo test -p p2v-bootstrap -- --ignored`.
+//!
+//! P2V_TEST_MIRROR and P2V_TEST_PROXY in the environment become the recipes'
+//! mirror and proxy.
 
 use std::path::Path;
 
@@ -76,13 +79,31 @@ const MODULES: &[&str] = &[
     "af_packet",
 ];
 
-fn build(suite: &str, tool: Tool) {
+fn can_run(tool: Tool) -> bool {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("SKIPPED: needs root");
-        return;
+        return false;
     }
     if !in_path(tool.name()) {
         eprintln!("SKIPPED: needs {}", tool.name());
+        return false;
+    }
+    true
+}
+
+fn recipe(suite: &str) -> Recipe {
+    Recipe {
+        suite: suite.into(),
+        arch: "amd64".into(),
+        mirror: std::env::var("P2V_TEST_MIRROR").ok(),
+        components: Vec::new(),
+        packages: Vec::new(),
+        proxy: std::env::var("P2V_TEST_PROXY").ok(),
+    }
+}
+
+fn build(recipe: &Recipe, tool: Tool, look: impl Fn(&Path, &CachedRoot)) {
+    if !can_run(tool) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -91,22 +112,9 @@ fn build(suite: &str, tool: Tool) {
         clean_days: None,
     };
     let cache = Cache::new(dir.path().join("cache"), policy);
-    let recipe = Recipe {
-        suite: suite.into(),
-        arch: "amd64".into(),
-        mirror: None,
-        components: Vec::new(),
-        packages: Vec::new(),
-        proxy: None,
-    };
     let source = Debian { tool: Some(tool) };
-    let root = cache.obtain_from(&recipe, &source).unwrap();
+    let root = cache.obtain_from(recipe, &source).unwrap();
     eprintln!("{:?}", root.metadata());
-    assert!(
-        root.unpacked_bytes() <= MOST,
-        "{} bytes",
-        root.unpacked_bytes()
-    );
 
     let image = dir.path().join("image");
     std::fs::File::create(&image)
@@ -123,12 +131,18 @@ fn build(suite: &str, tool: Tool) {
     let start = std::time::Instant::now();
     root.unpack(&target).unwrap();
     eprintln!("unpacked in {} ms", start.elapsed().as_millis());
-    look_at(&target, &root);
+    look(&target, &root);
     mount.close().unwrap();
     device.close().unwrap();
 }
 
+/// What every plain root must be.
 fn look_at(target: &Path, root: &CachedRoot) {
+    assert!(
+        root.unpacked_bytes() <= MOST,
+        "{} bytes",
+        root.unpacked_bytes()
+    );
     for path in [
         "etc/resolv.conf",
         "etc/hostname",
@@ -182,20 +196,106 @@ fn look_at(target: &Path, root: &CachedRoot) {
     proc.close().unwrap();
 }
 
+/// A root with a package of contrib, whose dependencies would be left out
+/// without it, and with others whose files would.
+fn extras(tool: Tool) {
+    let mut recipe = recipe("bookworm");
+    recipe.components = ["main", "contrib"].map(str::to_owned).into();
+    recipe.packages = ["python3-yaml", "locales", "bash-completion", "gobi-loader"]
+        .map(str::to_owned)
+        .into();
+    build(&recipe, tool, |target, _| {
+        for path in [
+            "usr/share/i18n/charmaps/UTF-8.gz",
+            "usr/share/bash-completion/bash_completion",
+            "var/lib/dpkg/info/gobi-loader.list",
+        ] {
+            assert!(target.join(path).exists(), "{path} is not there");
+        }
+        let sources = std::fs::read_dir(target.join("etc/apt/sources.list.d")).unwrap();
+        let mut texts =
+            std::fs::read_to_string(target.join("etc/apt/sources.list")).unwrap_or_default();
+        for source in sources {
+            texts += &std::fs::read_to_string(source.unwrap().path()).unwrap();
+        }
+        assert!(texts.contains("main contrib"), "{texts}");
+        eprintln!("{texts}");
+        Cmd::new("chroot", "importing yaml")
+            .arg(target)
+            .args(["python3", "-c", "import yaml, json, sqlite3"])
+            .run()
+            .unwrap();
+    });
+}
+
+/// A package that does not exist is named in the error's last line.
+fn misspelt(tool: Tool) {
+    if !can_run(tool) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let policy = CachePolicy {
+        generate: true,
+        clean_days: None,
+    };
+    let cache = Cache::new(dir.path().join("cache"), policy);
+    let mut recipe = recipe("bookworm");
+    recipe.packages = ["tmux", "vim-tinny"].map(str::to_owned).into();
+    let source = Debian { tool: Some(tool) };
+    let error = cache.obtain_from(&recipe, &source).unwrap_err();
+    let text = format!("{error:#}");
+    let last = text.lines().last().unwrap();
+    assert!(
+        last.contains("bookworm has no package vim-tinny:"),
+        "{text}"
+    );
+    assert!(last.contains("EXTRA_PKGS"), "{text}");
+}
+
 #[test]
 #[ignore = "takes minutes and the network"]
 fn bookworm_by_mmdebstrap() {
-    build("bookworm", Tool::Mmdebstrap);
+    build(&recipe("bookworm"), Tool::Mmdebstrap, look_at);
 }
 
 #[test]
 #[ignore = "takes minutes and the network"]
 fn bookworm_by_debootstrap() {
-    build("bookworm", Tool::Debootstrap);
+    build(&recipe("bookworm"), Tool::Debootstrap, look_at);
 }
 
 #[test]
 #[ignore = "takes minutes and the network"]
 fn trixie_by_mmdebstrap() {
-    build("trixie", Tool::Mmdebstrap);
+    build(&recipe("trixie"), Tool::Mmdebstrap, look_at);
+}
+
+#[test]
+#[ignore = "takes minutes and the network"]
+fn trixie_by_debootstrap() {
+    build(&recipe("trixie"), Tool::Debootstrap, look_at);
+}
+
+#[test]
+#[ignore = "takes minutes and the network"]
+fn extras_by_mmdebstrap() {
+    extras(Tool::Mmdebstrap);
+}
+
+#[test]
+#[ignore = "takes minutes and the network"]
+fn extras_by_debootstrap() {
+    extras(Tool::Debootstrap);
+}
+
+#[test]
+#[ignore = "takes the network"]
+fn a_misspelt_package_is_named_by_mmdebstrap() {
+    misspelt(Tool::Mmdebstrap);
+}
+
+#[test]
+#[ignore = "takes the network"]
+fn a_misspelt_package_is_named_by_debootstrap() {
+    misspelt(Tool::Debootstrap);
 }

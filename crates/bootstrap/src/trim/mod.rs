@@ -22,6 +22,9 @@ pub struct LeftOut {
     pub paths: &'static [&'static str],
     /// Names that stay although a `*` at the end of a path matches them.
     pub except: &'static [&'static str],
+    /// Extra packages that are asked for because of what is there: with one
+    /// of them the paths stay.
+    pub unless: &'static [&'static str],
     /// The reason.
     pub why: &'static str,
 }
@@ -32,12 +35,11 @@ pub const LEFT_OUT: &[LeftOut] = &[
         paths: &[
             "usr/share/doc/*",
             "usr/share/doc-base",
-            "usr/share/gdb",
             "usr/share/gtk-doc",
             "usr/share/info/*",
-            "usr/share/man/*",
         ],
         except: &[],
+        unless: &[],
         why: "nobody reads here. The licences too: nothing is handed on, each \
               node fetches its packages from the mirror, which has them",
     },
@@ -45,7 +47,6 @@ pub const LEFT_OUT: &[LeftOut] = &[
         paths: &[
             "usr/share/applications",
             "usr/share/apport",
-            "usr/share/bash-completion",
             "usr/share/bug",
             "usr/share/icons",
             "usr/share/lintian",
@@ -53,15 +54,40 @@ pub const LEFT_OUT: &[LeftOut] = &[
             "usr/share/nano/*",
             "usr/share/pixmaps",
             "usr/share/pkgconfig",
-            "usr/share/zsh",
             "usr/lib/debug",
         ],
         except: &[],
-        why: "desktops, packagers, syntax colours and completion",
+        unless: &[],
+        why: "desktops, packagers and syntax colours",
+    },
+    LeftOut {
+        paths: &["usr/share/man/*"],
+        except: &[],
+        unless: &["man-db"],
+        why: "manual pages",
+    },
+    LeftOut {
+        paths: &["usr/share/bash-completion"],
+        except: &[],
+        unless: &["bash-completion"],
+        why: "completion, for a package that is not there",
+    },
+    LeftOut {
+        paths: &["usr/share/zsh"],
+        except: &[],
+        unless: &["zsh"],
+        why: "the same",
+    },
+    LeftOut {
+        paths: &["usr/share/gdb"],
+        except: &[],
+        unless: &["gdb"],
+        why: "the debugger's own",
     },
     LeftOut {
         paths: &["usr/share/locale/*", "usr/share/i18n", "usr/lib/locale/*"],
         except: &["C.utf8", "locale.alias"],
+        unless: &["locales", "locales-all"],
         why: "the target speaks C.UTF-8",
     },
     LeftOut {
@@ -81,6 +107,7 @@ pub const LEFT_OUT: &[LeftOut] = &[
             "IBM852.so",
             "IBM858.so",
         ],
+        unless: &[],
         why: "character sets that only mail of another age is written in",
     },
     LeftOut {
@@ -92,12 +119,14 @@ pub const LEFT_OUT: &[LeftOut] = &[
             "var/lib/systemd/catalog",
         ],
         except: &[],
+        unless: &[],
         why: "names and quirks of hardware that no virtual machine has; long \
               explanations of log messages",
     },
     LeftOut {
         paths: &["usr/share/zoneinfo/right", "usr/share/zoneinfo/posix"],
         except: &[],
+        unless: &[],
         why: "the time zones once more",
     },
     LeftOut {
@@ -110,6 +139,7 @@ pub const LEFT_OUT: &[LeftOut] = &[
             "vmlinuz.old",
         ],
         except: &[],
+        unless: &[],
         why: "for debuggers; and the initrd is ours, made at create",
     },
     LeftOut {
@@ -130,6 +160,7 @@ pub const LEFT_OUT: &[LeftOut] = &[
             "etc/subgid-",
         ],
         except: &[],
+        unless: &[],
         why: "caches and backups: `apt update` fetches the lists again",
     },
     LeftOut {
@@ -145,6 +176,7 @@ pub const LEFT_OUT: &[LeftOut] = &[
             "var/log/apt/*",
         ],
         except: &["apt", "private"],
+        unless: &[],
         why: "what installing left behind; without /var/log/journal the \
               journal stays in /run",
     },
@@ -161,17 +193,19 @@ pub const LEFT_OUT: &[LeftOut] = &[
             "var/lib/systemd/random-seed",
         ],
         except: &[],
+        unless: &[],
         why: "the identity of the node that built it, or one that every \
               instance would share",
     },
 ];
 
-/// Takes all of it out of the tree `target`. What `requested` packages depend
-/// on is not hollowed out.
+/// Takes all of it out of the tree `target`, except for what the `requested`
+/// packages are there for or depend on.
 pub fn trim(target: &Path, requested: &[&str]) -> Result<()> {
     // First: its lists and documents are still in place.
     hollow::hollow(target, requested)?;
-    for entry in LEFT_OUT {
+    let stays = |entry: &LeftOut| entry.unless.iter().any(|name| requested.contains(name));
+    for entry in LEFT_OUT.iter().filter(|entry| !stays(entry)) {
         for path in entry.paths {
             pattern::remove(target, path, entry.except)?;
         }
@@ -222,5 +256,22 @@ mod tests {
             assert!(root.join(path).exists(), "{path} is gone");
         }
         assert!(root.join("var/log/apt").is_dir());
+    }
+
+    #[test]
+    fn what_a_package_is_asked_for_because_of_stays() {
+        let path = "usr/share/i18n/locales/de_BE";
+        for (requested, stays) in [
+            (&[][..], false),
+            (&["bash-completion"], false),
+            (&["locales"], true),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "").unwrap();
+            trim(dir.path(), requested).unwrap();
+            assert_eq!(path.exists(), stays, "{requested:?}");
+        }
     }
 }
