@@ -253,8 +253,15 @@ impl Disk {
     fn make(program: &str, args: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let image = directory.path().join("image");
-        let size = 512 << 20;
-        fs::File::create(&image).unwrap().set_len(size).unwrap();
+        // The least that mkfs.xfs takes, and full of what was there before:
+        // space that is set aside must not show it.
+        let size = 320 << 20;
+        let stale = vec![0xaa; 1 << 20];
+        let file = fs::File::create(&image).unwrap();
+        for start in (0..size).step_by(stale.len()) {
+            file.write_all_at(&stale, start).unwrap();
+        }
+        drop(file);
         let command = Cmd::new(program, "making a fixture").args(args);
         command.arg(&image).run().unwrap();
         let extent = Extent {
@@ -343,16 +350,25 @@ fn copies_are_equal_from_every_filesystem() {
     }
     // Each with what can be read straight from the device.
     let table: [(&str, &[&str], Straight); 6] = [
-        ("mkfs.ext4", &["-q", "-F"], Straight::All),
+        ("mkfs.ext4", &["-q", "-F", "-E", "nodiscard"], Straight::All),
         (
             "mkfs.ext4",
-            &["-q", "-F", "-b", "1024", "-O", "inline_data"],
+            &[
+                "-q",
+                "-F",
+                "-E",
+                "nodiscard",
+                "-b",
+                "1024",
+                "-O",
+                "inline_data",
+            ],
             Straight::Some,
         ),
-        ("mkfs.ext3", &["-q", "-F"], Straight::All),
-        ("mkfs.ext2", &["-q", "-F"], Straight::All),
-        ("mkfs.xfs", &["-q"], Straight::All),
-        ("mkfs.btrfs", &["-q"], Straight::Never),
+        ("mkfs.ext3", &["-q", "-F", "-E", "nodiscard"], Straight::All),
+        ("mkfs.ext2", &["-q", "-F", "-E", "nodiscard"], Straight::All),
+        ("mkfs.xfs", &["-q", "-f", "-K"], Straight::All),
+        ("mkfs.btrfs", &["-q", "-f", "--nodiscard"], Straight::Never),
     ];
     for (program, args, straight) in table {
         let what = format!("{program} {args:?}");
