@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use p2v_sys::Cmd;
 use p2v_sys::command::in_path;
+use p2v_sys::{Cmd, without_credentials};
 
 use crate::recipe::{Recipe, USR_IS_MERGED, is_base};
 
@@ -53,7 +53,7 @@ impl Tool {
     /// Installs the recipe's packages into the new directory `target`.
     pub(crate) fn install(self, recipe: &Recipe, target: &Path) -> Result<()> {
         let start = Instant::now();
-        let from = recipe.mirror.as_deref().map(without_password);
+        let from = recipe.mirror.as_deref().map(without_credentials);
         let from = from.as_deref().unwrap_or("its default mirror");
         let what = format!("{} {} from {from}", recipe.suite, recipe.arch);
         tracing::info!("installing {what} with {} (minutes)", self.name());
@@ -129,7 +129,7 @@ fn explain(words: &str, recipe: &Recipe) -> Option<String> {
     let says = |any: &[&str]| any.iter().any(|phrase| words.contains(phrase));
     let missing = missing_packages(words);
     let unset = |value: &Option<String>| match value {
-        Some(address) => without_password(address),
+        Some(address) => without_credentials(address),
         None => "not set".to_owned(),
     };
     if says(&["No space left on device", "enough free space"]) {
@@ -200,19 +200,6 @@ fn missing_packages(words: &str) -> Vec<&str> {
     packages
 }
 
-/// An address for messages and logs: `http://user:password@host/` without
-/// what is before the `@`.
-fn without_password(address: &str) -> String {
-    let Some((scheme, rest)) = address.split_once("://") else {
-        return address.to_owned();
-    };
-    let host_ends = rest.find('/').unwrap_or(rest.len());
-    match rest[..host_ends].rfind('@') {
-        Some(at) => format!("{scheme}://...{}", &rest[at..]),
-        None => address.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,13 +247,9 @@ mod tests {
             "{advice}"
         );
         assert!(
-            advice.contains("https://...@mirror.example/debian@old"),
+            advice.contains("https://***@mirror.example/debian@old"),
             "{advice}"
         );
-        assert!(advice.contains("http://...@proxy.example:3128"), "{advice}");
-        assert_eq!(
-            without_password("http://mirror.example/a@b"),
-            "http://mirror.example/a@b"
-        );
+        assert!(advice.contains("http://***@proxy.example:3128"), "{advice}");
     }
 }

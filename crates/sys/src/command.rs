@@ -16,7 +16,7 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, pipe2};
 
-use crate::interrupt;
+use crate::{interrupt, without_credentials};
 
 /// Longer than any tool that works on a disk needs; hooks and the bootstrap
 /// set their own.
@@ -245,7 +245,7 @@ impl Cmd {
             (None, Some(signal)) => format!("signal {signal}"),
             (None, None) => "an unknown status".to_owned(),
         };
-        let text = String::from_utf8_lossy(&output.stderr);
+        let text = without_credentials(&String::from_utf8_lossy(&output.stderr));
         let tail = tail(text.trim_end(), STDERR_TAIL);
         let colon = if tail.is_empty() { "" } else { ": " };
         anyhow!(
@@ -256,11 +256,12 @@ impl Cmd {
     }
 }
 
+/// The command line for the log, without the passwords of URLs.
 impl std::fmt::Display for Cmd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.program.to_string_lossy())?;
         for arg in &self.args {
-            write!(f, " {}", arg.to_string_lossy())?;
+            write!(f, " {}", without_credentials(&arg.to_string_lossy()))?;
         }
         Ok(())
     }
@@ -379,6 +380,19 @@ mod tests {
     fn missing_program_asks_whether_it_is_installed() {
         let error = Cmd::new("no-such-program", "trying").run().unwrap_err();
         assert!(format!("{error:#}").contains("is it installed?"));
+    }
+
+    #[test]
+    fn passwords_of_urls_are_not_shown() {
+        let command = Cmd::new("sh", "trying").args(["-c", "echo $1 >&2; exit 1", "sh"]);
+        let command = command.arg("http://user:hunter2@mirror.example/");
+        for shown in [
+            command.to_string(),
+            format!("{:#}", command.run().unwrap_err()),
+        ] {
+            assert!(shown.contains("***@mirror.example"), "{shown}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
     }
 
     #[test]

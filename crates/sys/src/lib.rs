@@ -8,6 +8,7 @@
 pub mod block;
 pub mod command;
 pub mod contained;
+mod credentials;
 pub mod disk;
 pub mod extents;
 pub mod filesystem;
@@ -20,5 +21,6 @@ pub mod supervise;
 
 pub use command::Cmd;
 pub use contained::Root;
+pub use credentials::without_credentials;
 pub use loopdev::LoopDevice;
 pub use mount::Mount;

@@ -5,9 +5,10 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use p2v_sys::filesystem::Filesystem;
+use p2v_sys::without_credentials;
 use serde::{Serialize, Serializer};
 
-use crate::findings::{quoted, without_credentials};
+use crate::findings::quoted;
 
 /// The architecture, in Debian's words, that this program runs on: the
 /// instance boots with this program as its init.
