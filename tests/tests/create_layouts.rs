@@ -266,6 +266,39 @@ fn a_block_device() {
 }
 
 #[test]
+fn two_at_once_do_not_meet_and_one_disk_takes_one() {
+    need_root!();
+    let lab = Lab::new("two-at-once").unwrap();
+    let (one, two) = ("one.example.org", "two.example.org");
+    let first = Instance::new(one, &lab.disk("one.img", 2 * GIB).unwrap());
+    let second = Instance::new(two, &lab.disk("two.img", 2 * GIB).unwrap());
+    // It holds its disk until the hook lets it go on.
+    let gate = lab.dir().join("gate");
+    let script = format!(
+        "#!/bin/sh\ncase $INSTANCE_NAME in one.*) ;; *) exit 0 ;; esac\n\
+         while ! [ -e '{}' ]; do sleep 0.1; done\n",
+        gate.display()
+    );
+    lab.hook("25-wait", &script).unwrap();
+    let running = lab.start_create(&first).unwrap();
+    let minute = std::time::Duration::from_secs(60);
+    let start = std::time::Instant::now();
+    while !running.log().contains("25-wait") {
+        assert!(start.elapsed() < minute, "no hook ran:\n{}", running.log());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let refused = lab.create(&first).unwrap();
+    refused.assert_refused(&["in use"]);
+    let created = Created::make(&lab, &second).unwrap();
+    std::fs::write(&gate, "").unwrap();
+    running.finish(minute).unwrap().assert_success();
+    check_filesystem(&created, "msdos", "ext4");
+    check_root(&lab, &created);
+    assert!(image::has_boot_code(&first.disks[0]).unwrap());
+    lab.assert_nothing_left();
+}
+
+#[test]
 fn older_interfaces() {
     need_root!();
     let lab = Lab::new("older").unwrap();

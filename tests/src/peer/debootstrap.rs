@@ -15,6 +15,9 @@ const OS_DIR: &str = "/usr/share/ganeti/os/debootstrap";
 const DEFAULTS: &str = "/etc/default/ganeti-instance-debootstrap";
 const CACHE: &str = "/var/cache/ganeti-instance-debootstrap";
 
+/// Of the directories that hold a cache each.
+const PREFIX: &str = "peer-";
+
 /// What Ganeti puts into PATH for scripts.
 const PATH: &str = "/sbin:/bin:/usr/sbin:/usr/bin";
 
@@ -32,7 +35,9 @@ impl InstanceDebootstrap {
             bail!("looking for {OS_DIR}/create (is ganeti-instance-debootstrap installed?)");
         }
         let key = blake3::hash(format!("{suite} {packages:?}").as_bytes()).to_hex();
-        let dir = place::test_cache()?.join(format!("peer-{}", &key[..16]));
+        let name = format!("{PREFIX}{}", &key[..16]);
+        drop_others(&place::test_cache()?, &name)?;
+        let dir = place::test_cache()?.join(name);
         let cache = dir.join("cache");
         std::fs::create_dir_all(&cache).with_context(|| format!("making {}", cache.display()))?;
         let names: Vec<&str> = packages
@@ -98,4 +103,19 @@ impl InstanceDebootstrap {
             Ok(start.elapsed())
         })
     }
+}
+
+/// Removes the caches of other lists of packages: each takes 1.5 GB, and a
+/// list that security updates have outdated does not come back.
+fn drop_others(cache: &Path, name: &str) -> Result<()> {
+    let reading = || format!("reading {}", cache.display());
+    for entry in std::fs::read_dir(cache).with_context(reading)? {
+        let entry = entry.with_context(reading)?;
+        let other = entry.file_name();
+        if other.to_string_lossy().starts_with(PREFIX) && other != name {
+            std::fs::remove_dir_all(entry.path())
+                .with_context(|| format!("removing {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
 }
