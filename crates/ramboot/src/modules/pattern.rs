@@ -21,9 +21,8 @@ pub fn matches(pattern: &str, text: &str) -> bool {
         if t == text.len() && p == pattern.len() {
             return true;
         }
-        if let Some(&c) = text.get(t)
-            && let Some(length) = one(&pattern[p..], c)
-        {
+        let length = text.get(t).and_then(|&c| one(&pattern[p..], c));
+        if let Some(length) = length {
             p += length;
             t += 1;
             continue;
