@@ -21,6 +21,8 @@ use p2v_sys::{Root, interrupt};
 
 mod tidy;
 
+pub use tidy::INITRD_PREFIX;
+
 use crate::archive::{self, Packed};
 use crate::metadata::{self, Metadata};
 use crate::recipe::Recipe;

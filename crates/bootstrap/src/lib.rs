@@ -21,7 +21,7 @@ mod source;
 mod tool;
 pub mod trim;
 
-pub use cache::{Cache, CachePolicy, CachedRoot};
+pub use cache::{Cache, CachePolicy, CachedRoot, INITRD_PREFIX};
 pub use metadata::Metadata;
 pub use recipe::{BASE_PACKAGES, Recipe};
 pub use source::{Debian, Source};

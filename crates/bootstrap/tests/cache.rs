@@ -274,6 +274,32 @@ fn an_archive_that_was_never_described_goes_and_other_files_stay() {
 }
 
 #[test]
+fn initrds_age_like_roots_and_temporary_files_within_a_day() {
+    use std::time::SystemTime;
+    let Some(bench) = Bench::new() else { return };
+    bench.obtain(KEEP).unwrap();
+    let hours = |hours: u64| Duration::from_secs(hours * 3600 + 60);
+    for (name, age, days, stays) in [
+        ("initrd-1234.img", hours(13 * 24), Some(14), true),
+        ("initrd-1234.img", hours(14 * 24), Some(14), false),
+        ("initrd-1234.img", hours(1000 * 24), None, true),
+        (".tmpAbCdEf", hours(23), None, true),
+        (".tmpAbCdEf", hours(24), None, false),
+        ("notes.img", hours(1000 * 24), Some(14), true),
+    ] {
+        let path = bench.cache().join(name);
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_modified(SystemTime::now() - age).unwrap();
+        let policy = CachePolicy {
+            generate: true,
+            clean_days: days,
+        };
+        bench.obtain(policy).unwrap();
+        assert_eq!(path.exists(), stays, "{name} of {age:?}, {days:?} days");
+    }
+}
+
+#[test]
 fn a_directory_that_others_may_write_to_is_refused() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
     let Some(bench) = Bench::new() else { return };

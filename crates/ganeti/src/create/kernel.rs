@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use p2v_bootloader::Menu;
 use p2v_bootloader::menu::GRUB_CFG;
+use p2v_bootstrap::INITRD_PREFIX;
 use p2v_ramboot::builder::{self, Compression, InitrdRequest};
 use p2v_sys::Root;
-
-/// Initrds are kept beside the cached roots under this prefix.
-const CACHED_PREFIX: &str = "initrd-";
 
 /// A kernel on the root, by its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +60,7 @@ pub fn install(root: &Root, kernel: &Kernel, menu: &Menu, cache: &Path) -> Resul
 fn initrd(root: &Root, kernel: &Kernel, cache: &Path) -> Result<Vec<u8>> {
     let binary = own_binary()?;
     let path = cache.join(format!(
-        "{CACHED_PREFIX}{}.img",
+        "{INITRD_PREFIX}{}.img",
         initrd_key(root, kernel, &binary)?
     ));
     if let Some(initrd) = sealed::read(&path)? {
