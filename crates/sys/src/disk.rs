@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
@@ -11,14 +12,29 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::statvfs::fstatvfs;
 
-use crate::block;
 use crate::loopdev::{self, Extent, LoopDevice};
+use crate::{block, interrupt};
 
 /// How much of the start and end of a disk or partition is wiped: 1 MiB. Every
 /// signature that probers know lies there: partition tables and their backups,
 /// boot code, superblocks, LVM's label, md's superblocks of every version,
 /// ZFS's four labels.
 const EDGE: u64 = 1 << 20;
+
+/// How long a claim waits for a disk in use.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why a disk may be free in a moment.
+#[derive(Debug)]
+struct InUse(String);
+
+impl std::fmt::Display for InUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "it is in use: {}", self.0)
+    }
+}
+
+impl std::error::Error for InUse {}
 
 /// What a disk is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,20 +59,31 @@ pub struct Disk {
 impl Disk {
     /// Claims the disk at `path`: fails if it is missing, neither block device
     /// nor regular file, or in use (mounted, attached elsewhere, or open in a
-    /// running virtual machine).
+    /// running virtual machine) for two seconds: what a killed create held is
+    /// free a moment after it.
     pub fn claim(path: &Path) -> Result<Self> {
         let doing = || format!("claiming the disk {}", path.display());
-        let metadata = std::fs::metadata(path).with_context(doing)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match Self::try_claim(path) {
+                Err(error) if error.is::<InUse>() && Instant::now() < deadline => {
+                    interrupt::check().with_context(doing)?;
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                result => return result.with_context(doing),
+            }
+        }
+    }
+
+    fn try_claim(path: &Path) -> Result<Self> {
+        let metadata = std::fs::metadata(path)?;
         let file_type = metadata.file_type();
         let kind = if file_type.is_block_device() {
             Kind::Block
         } else if file_type.is_file() {
             Kind::File
         } else {
-            bail!(
-                "{}: it is neither a block device nor a regular file",
-                doing()
-            );
+            bail!("it is neither a block device nor a regular file");
         };
         // On a block device O_EXCL claims it from mounts, device-mapper and md.
         let exclusive = if kind == Kind::Block { libc::O_EXCL } else { 0 };
@@ -67,26 +94,19 @@ impl Disk {
             .open(path);
         let file = match file {
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
-                bail!(
-                    "{}: it is in use (mounted, or held by another device)",
-                    doing()
-                )
+                return Err(InUse("mounted, or held by another device".to_owned()).into());
             }
-            other => other.with_context(doing)?,
+            other => other?,
         };
-        lock(&file).with_context(doing)?;
-        if let Some(user) = loopdev::users_of(path).with_context(doing)?.first() {
-            bail!("{}: it is in use: attached to {}", doing(), user.display());
+        lock(&file)?;
+        if let Some(user) = loopdev::users_of(path)?.first() {
+            return Err(InUse(format!("attached to {}", user.display())).into());
         }
         let (size, sector_size) = match kind {
             Kind::File => (metadata.len(), 512),
             Kind::Block => (
-                block::size(&file)
-                    .context("asking for its size")
-                    .with_context(doing)?,
-                block::sector_size(&file)
-                    .context("asking for its sector size")
-                    .with_context(doing)?,
+                block::size(&file).context("asking for its size")?,
+                block::sector_size(&file).context("asking for its sector size")?,
             ),
         };
         Ok(Self {
@@ -186,10 +206,11 @@ fn lock(disk: &File) -> Result<()> {
     };
     match fcntl(disk, FcntlArg::F_OFD_SETLK(&all)) {
         Ok(_) => Ok(()),
-        Err(Errno::EAGAIN | Errno::EACCES) => bail!(
-            "it is in use: another program, such as a running virtual machine or another create, \
-             has locked it"
-        ),
+        Err(Errno::EAGAIN | Errno::EACCES) => {
+            let who = "another program, such as a running virtual machine or another create, \
+                       has locked it";
+            Err(InUse(who.to_owned()).into())
+        }
         Err(error) => Err(error).context("locking it"),
     }
 }
@@ -206,8 +227,13 @@ mod tests {
         assert_eq!((disk.size(), disk.sector_size()), (4 << 20, 512));
         let text = format!("{:#}", Disk::claim(image.path()).unwrap_err());
         assert!(text.contains("another create"), "{text}");
-        drop(disk);
+        // A killed holder lets go while the next one waits.
+        let holder = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            drop(disk);
+        });
         Disk::claim(image.path()).unwrap();
+        holder.join().unwrap();
     }
 
     #[test]
