@@ -120,9 +120,8 @@ fn sweep(dir: &Path, name: &OsStr) {
             .zip(prefix.to_str())
             .and_then(|(file, prefix)| file.strip_prefix(prefix))
             .and_then(|rest| rest.parse::<u32>().ok());
-        if let Some(process) = process
-            && !Path::new("/proc").join(process.to_string()).exists()
-        {
+        let ended = |process: u32| !Path::new("/proc").join(process.to_string()).exists();
+        if process.is_some_and(ended) {
             let _ = std::fs::remove_file(entry.path());
         }
     }

@@ -177,10 +177,11 @@ impl Index {
             if !matches(&alias.pattern, &modalias) {
                 continue;
             }
-            if let Some(module) = self.modules.get(&alias.module)
-                && !found.iter().any(|m| m.name == module.name)
-            {
-                found.push(module);
+            match self.modules.get(&alias.module) {
+                Some(module) if !found.iter().any(|m| m.name == module.name) => {
+                    found.push(module);
+                }
+                _ => {}
             }
         }
         found
