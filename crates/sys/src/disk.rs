@@ -15,11 +15,19 @@ use nix::sys::statvfs::fstatvfs;
 use crate::loopdev::{self, Extent, LoopDevice};
 use crate::{block, interrupt};
 
-/// How much of the start and end of a disk or partition is wiped: 1 MiB. Every
-/// signature that probers know lies there: partition tables and their backups,
+/// How much of the start and end of a disk or partition is wiped: 1 MiB. There
+/// lie the signatures that probers know: partition tables and their backups,
 /// boot code, superblocks, LVM's label, md's superblocks of every version,
 /// ZFS's four labels.
 const EDGE: u64 = 1 << 20;
+
+/// Where LUKS2 keeps its second header if the first is a large one, in bytes:
+/// the only signature that lies deeper, and a filesystem need not write there.
+/// See <https://gitlab.com/cryptsetup/LUKS2-docs>.
+const DEEPER: [u64; 3] = [1 << 20, 2 << 20, 4 << 20];
+
+/// Long enough for a signature, and a whole sector of any disk.
+const DEEPER_LENGTH: u64 = 4096;
 
 /// How long a claim waits for a disk in use.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -184,11 +192,16 @@ impl Disk {
     }
 
     /// Makes a part of the disk empty to every prober: zeroes its first and
-    /// last MiB. Not flushed.
+    /// last MiB and what signatures may lie between. Not flushed.
     pub fn wipe(&self, offset: u64, length: u64) -> Result<()> {
         let edge = EDGE.min(length);
         let zeros = vec![0; usize::try_from(edge)?];
         self.write_at(&zeros, offset)?;
+        for deeper in DEEPER {
+            if deeper + DEEPER_LENGTH <= length {
+                self.write_at(&[0; DEEPER_LENGTH as usize], offset + deeper)?;
+            }
+        }
         self.write_at(&zeros, offset + length - edge)
     }
 }
@@ -234,6 +247,30 @@ mod tests {
         });
         Disk::claim(image.path()).unwrap();
         holder.join().unwrap();
+    }
+
+    /// As a disk that was LUKS2 with `--luks2-metadata-size=4m`: mkfs leaves
+    /// that header, and blkid took the new filesystem for a LUKS one.
+    #[test]
+    fn a_wiped_disk_is_empty_to_blkid() {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        let file = image.as_file();
+        file.set_len(16 << 20).unwrap();
+        let probe = crate::Cmd::new("blkid", "probing").arg("--probe");
+        let probe = probe.arg(image.path());
+        for place in [0x4000, 1 << 20, 2 << 20, 4 << 20] {
+            let mut header = vec![0; 4096];
+            header[..8].copy_from_slice(b"SKUL\xba\xbe\0\x02");
+            header[168..172].copy_from_slice(b"uuid");
+            header[256..264].copy_from_slice(&u64::to_be_bytes(place));
+            file.write_all_at(&header, place).unwrap();
+            assert!(probe.read().unwrap().contains("crypto_LUKS"), "{place}");
+            let disk = Disk::claim(image.path()).unwrap();
+            disk.wipe_edges().unwrap();
+            // Its way to say that there is nothing.
+            let text = probe.read().unwrap_err().to_string();
+            assert!(text.contains("exit status 2"), "{place}: {text}");
+        }
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub fn lay_out(disk: &Disk, style: PartitionStyle, alignment: u64) -> Result<Lay
         ),
     };
     let made = partition::create(disk.path(), label, alignment, disk.sector_size(), wanted)?;
-    // Signatures of earlier uses: none lies deeper than the edges.
+    // Signatures of earlier uses, of partitions that began there too.
     for partition in &made {
         disk.wipe(partition.extent.offset, partition.extent.length)?;
     }

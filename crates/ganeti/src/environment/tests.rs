@@ -71,7 +71,7 @@ fn what_ganeti_gives_becomes_a_job() {
     assert_eq!(job.instance.as_str(), "web1.example.com");
     assert_eq!(job.os.as_deref(), Some("p2v-target+default"));
     assert_eq!(job.variant.as_deref(), Some("default"));
-    assert_eq!(job.root_disk().unwrap(), "/dev/drbd0");
+    assert_eq!(job.root_disk().unwrap(), std::path::Path::new("/dev/drbd0"));
     assert_eq!(job.disks[0].backend, Some(Backend::Block));
     assert!(!job.reinstall);
     assert!(job.serial_console());
