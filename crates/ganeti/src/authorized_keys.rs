@@ -8,20 +8,16 @@
 //! See sshd(8), "AUTHORIZED_KEYS FILE FORMAT", and RFC 4253, section 6.6.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::{Serialize, Serializer};
 
+use crate::config_file;
 use crate::findings::Findings;
 use crate::settings::{Origin, Settings};
 
 mod blob;
-
-/// Larger than any file of keys, in bytes.
-const LARGEST_FILE: u64 = 1 << 20;
 
 /// What tells a private key in each of its usual forms: PEM, PuTTY's, and the
 /// base64 of OpenSSH's magic without its frame.
@@ -112,7 +108,7 @@ impl Serialize for AuthorizedKey {
 /// that says where to put one.
 pub fn collect(settings: &Settings) -> Result<Vec<AuthorizedKey>> {
     let path = &settings.authorized_keys_file;
-    let mut keys = match read(path)? {
+    let mut keys = match config_file::read(path).context("collecting the authorized keys")? {
         Some(bytes) => from_file(&bytes, path)?,
         None => match settings.origin("AUTHORIZED_KEYS_FILE") {
             Origin::Default => Vec::new(),
@@ -134,23 +130,6 @@ pub fn collect(settings: &Settings) -> Result<Vec<AuthorizedKey>> {
         );
     }
     Ok(keys)
-}
-
-fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    let doing = || format!("reading the authorized keys in {}", path.display());
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(doing),
-    };
-    let mut bytes = Vec::new();
-    file.take(LARGEST_FILE + 1)
-        .read_to_end(&mut bytes)
-        .with_context(doing)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        bail!("{}: larger than 1 MiB", doing());
-    }
-    Ok(Some(bytes))
 }
 
 fn from_file(bytes: &[u8], path: &Path) -> Result<Vec<AuthorizedKey>> {

@@ -5,6 +5,7 @@
 //! a file each. Only [`environment`] reads environment variables.
 
 pub mod authorized_keys;
+mod config_file;
 pub mod create;
 pub mod environment;
 mod findings;

@@ -1,8 +1,6 @@
 //! The layers, one over the other, and what they come to.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
@@ -10,12 +8,10 @@ use super::scope::{Origin, Scope};
 use super::table::SETTINGS;
 use super::{CONF_NAME, Settings, SettingsPaths, blank, syntax, values, variant};
 use crate::authorized_keys::{self, AuthorizedKey};
+use crate::config_file;
 use crate::findings::{Findings, quoted};
 use crate::job::{Job, OsParameters};
 use crate::parameters::{self, Target};
-
-/// Larger than any configuration file, in bytes.
-const LARGEST_FILE: u64 = 1 << 20;
 
 impl Settings {
     /// Reads the settings for a job, and logs what is probably not meant so.
@@ -38,7 +34,7 @@ impl Settings {
     ) -> Result<Self> {
         let mut scope = Scope::default();
         let conf = paths.config_dir.join(CONF_NAME);
-        if let Some(text) = read(&conf)? {
+        if let Some(text) = config_file::read(&conf)? {
             syntax::evaluate(&text, &conf, &mut scope)?;
         }
         // Before the variant's file, which may use them, as in
@@ -47,7 +43,7 @@ impl Settings {
         if let Some(variant) = variant {
             let dir = variants_dir(&scope)?;
             let file = variant::file(variant, &dir, paths)?;
-            let text = read(&file)?.unwrap_or_default();
+            let text = config_file::read(&file)?.unwrap_or_default();
             syntax::evaluate(&text, &file, &mut scope)?;
             put_defaults(&mut scope, paths);
         }
@@ -148,22 +144,4 @@ fn variants_dir(scope: &Scope) -> Result<PathBuf> {
             bail!("checking the settings: {finding}")
         }
     }
-}
-
-/// A configuration file's bytes; `None` if there is no such file.
-fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    let doing = || format!("reading {}", path.display());
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(doing),
-    };
-    let mut bytes = Vec::new();
-    file.take(LARGEST_FILE + 1)
-        .read_to_end(&mut bytes)
-        .with_context(doing)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        bail!("{}: larger than 1 MiB", doing());
-    }
-    Ok(Some(bytes))
 }
