@@ -1,12 +1,13 @@
 //! The directory in which a root is built. It goes with its guard; what a
 //! killed run left goes at the next one.
 
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::mount::{MntFlags, umount2};
+use p2v_sys::mount::points_below;
 
 /// A directory of our own, removed with all that is in it.
 #[derive(Debug)]
@@ -59,46 +60,16 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
     if !metadata.is_dir() {
         return std::fs::remove_file(path).with_context(removing);
     }
-    for mount in mounts_below(path)?.iter().rev() {
+    for mount in points_below(path)?.iter().rev() {
         // Lazily: whatever still uses it, it is gone from our sight.
         umount2(mount, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)
             .with_context(|| format!("unmounting {}", mount.display()))
             .with_context(removing)?;
     }
-    if let Some(mount) = mounts_below(path)?.first() {
+    if let Some(mount) = points_below(path)?.first() {
         bail!("{}: {} is still mounted", removing(), mount.display());
     }
     std::fs::remove_dir_all(path).with_context(removing)
-}
-
-/// The mount points below `path`, in the order in which they were mounted.
-fn mounts_below(path: &Path) -> Result<Vec<PathBuf>> {
-    let path = path
-        .canonicalize()
-        .with_context(|| format!("resolving {}", path.display()))?;
-    let text = std::fs::read("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
-    Ok(text
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
-        .map(unescape)
-        .filter(|mount| mount.starts_with(&path))
-        .collect())
-}
-
-/// Decodes the kernel's octal escapes: `\040` is a space.
-fn unescape(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut at = 0;
-    while at < field.len() {
-        let octal = field
-            .get(at + 1..at + 4)
-            .filter(|_| field[at] == b'\\')
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        bytes.push(octal.unwrap_or(field[at]));
-        at += if octal.is_some() { 4 } else { 1 };
-    }
-    PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
 /// Whether `name` is that of a scratch directory, and of which key.
@@ -150,7 +121,7 @@ mod tests {
         for end in [dir.path().join("elsewhere"), "/nowhere".into()] {
             std::os::unix::fs::symlink(end, &link).unwrap();
             let removed = remove(&link);
-            let mounted = !mounts_below(&elsewhere).unwrap().is_empty();
+            let mounted = !points_below(&elsewhere).unwrap().is_empty();
             if !mounted {
                 panic!("what was mounted behind the link is gone");
             }
@@ -158,11 +129,5 @@ mod tests {
             assert!(link.symlink_metadata().is_err());
         }
         umount2(&elsewhere, MntFlags::empty()).unwrap();
-    }
-
-    #[test]
-    fn escapes_are_decoded() {
-        assert_eq!(unescape(br"/a\040b\134c"), Path::new(r"/a b\c"));
-        assert_eq!(unescape(br"/a\04"), Path::new(r"/a\04"));
     }
 }

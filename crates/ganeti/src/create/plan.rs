@@ -54,6 +54,7 @@ impl Plan {
             let name = skipped.name.to_string_lossy();
             tracing::debug!("not running the hook {name}: {}", skipped.reason);
         }
+        check_fixes(&paths)?;
         let disk = Disk::claim(job.root_disk()?)?;
         check_sectors(&disk, settings.partition_style)?;
         if job.reinstall {
@@ -132,6 +133,19 @@ fn check_sectors(disk: &Disk, style: PartitionStyle) -> Result<()> {
         disk.path().display(),
         disk.sector_size()
     )
+}
+
+/// The hook that installs the fixes would find out only after the disk has
+/// been written.
+fn check_fixes(paths: &SettingsPaths) -> Result<()> {
+    let fixes = paths.fixes_dir();
+    if !fixes.is_dir() {
+        bail!(
+            "looking for the fixes in {}: no such directory; create it, even if empty",
+            fixes.display()
+        );
+    }
+    Ok(())
 }
 
 fn check_tools(settings: &Settings) -> Result<()> {

@@ -86,7 +86,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         default: Default::Text(""),
         help: &[
             "The archive that packages come from: http, https, ftp or file. Empty: the",
-            "bootstrap tool's default, which is right for Debian and Ubuntu alike.",
+            "bootstrap tool's default, which is right for Debian and Ubuntu alike; that of",
+            "mmdebstrap has security updates, a mirror named here its suite only.",
         ],
         example: Some("http://mirror.example.com/debian"),
         empty_is_a_value: true,
