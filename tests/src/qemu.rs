@@ -198,6 +198,11 @@ impl Machine {
             .collect()
     }
 
+    /// Presses the power button, as a cluster does to shut an instance down.
+    pub fn press_power_button(&mut self) -> Result<()> {
+        self.qmp.send("system_powerdown")
+    }
+
     /// Waits until the guest has ended the machine; "guest-shutdown" for a
     /// power-off, "guest-reset" for a reboot, "guest-panic".
     pub fn wait_for_end(&mut self, within: Duration) -> Result<String> {
@@ -300,7 +305,8 @@ fn free_port() -> Result<u16> {
     Ok(address.port())
 }
 
-/// QEMU's machine protocol: lines of JSON. We only listen for events.
+/// QEMU's machine protocol: lines of JSON. Of what comes back only events
+/// matter.
 #[derive(Debug)]
 struct Qmp {
     lines: BufReader<UnixStream>,
@@ -331,12 +337,16 @@ impl Qmp {
             partial: String::new(),
             events: VecDeque::new(),
         };
-        let request = json!({"execute": "qmp_capabilities"}).to_string();
-        qmp.lines
+        qmp.send("qmp_capabilities")?;
+        Ok(qmp)
+    }
+
+    fn send(&mut self, command: &str) -> Result<()> {
+        let request = json!({ "execute": command }).to_string();
+        self.lines
             .get_mut()
             .write_all(request.as_bytes())
-            .context("writing to qemu's control socket")?;
-        Ok(qmp)
+            .context("writing to qemu's control socket")
     }
 
     fn wait_for_shutdown(&mut self, within: Duration) -> Result<String> {

@@ -175,7 +175,9 @@ fn boots_into_ram(lab: &Lab, created: &Created, boot: Boot) {
         "the boot wrote to the disk"
     );
     ram_system::rewrite_disk(&ssh).unwrap();
-    assert!(lab.dir().exists());
+    machine.press_power_button().unwrap();
+    let ended = machine.wait_for_end(LONGEST_FAILURE).unwrap();
+    assert_eq!(ended, "guest-shutdown", "{}", console.tail());
     drop(machine);
     lab.assert_nothing_left();
 }
