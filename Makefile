@@ -2,6 +2,8 @@
 #
 #   make demo      a disk made by create, booted into RAM, shown over SSH
 #   make check     every test
+#   make ganeti-lab    a Ganeti cluster with it installed, to try things in
+#   make check-ganeti  the acceptance in such a cluster, with Ganeti's burnin
 #   make bench     measured against its peers, side by side
 #   make install   [DESTDIR=...] onto a node, or into a package's tree
 #   make clean
@@ -22,7 +24,7 @@ stage = target/stage
 hooks = $(wildcard hooks.d/*)
 fixes = $(wildcard fixes.d/*)
 
-.PHONY: all build setup demo check bench install stage clean
+.PHONY: all build setup demo check ganeti-lab check-ganeti bench install stage clean
 
 all: build
 
@@ -45,6 +47,13 @@ demo: setup stage
 
 check: setup stage
 	@tools/check $(stage)
+
+ganeti-lab: setup stage
+	@cargo run --quiet --package p2v-tests --bin ganeti_lab -- $(stage)
+
+check-ganeti: setup stage
+	@cargo run --quiet --package p2v-tests --bin ganeti_lab -- --check $(stage)
+	@P2V_TEST_STAGE=$(abspath $(stage)) cargo test --quiet --package p2v-tests --test ganeti killed
 
 bench: setup stage
 	@cargo run --quiet --release --package p2v-tests --bin bench -- $(stage)

@@ -10,8 +10,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The kernel takes namespaces down after their last process has been reaped.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The kernel takes namespaces down after their last process has been reaped;
+/// and a mount namespace that another test's program began meanwhile holds a
+/// copy of what was mounted then, until that program ends.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Fails, naming each, if after a short patience anything of `dir` is mounted,
 /// attached or running.

@@ -11,9 +11,13 @@
 
 pub mod console;
 pub mod created;
+pub mod entry_points;
 pub mod ganeti_env;
+pub mod ganeti_lab;
+pub mod guest;
 pub mod image;
 pub mod leftovers;
+pub mod manifest;
 pub mod namespace;
 pub mod outcome;
 pub mod peer;

@@ -3,17 +3,14 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use p2v_sys::Cmd;
 
-use crate::ganeti_env::Instance;
 use crate::leftovers;
-use crate::outcome::{self, Outcome};
 use crate::ssh::Key;
 
 /// Longer than a bootstrap through a slow mirror on a busy machine.
@@ -45,12 +42,16 @@ impl Lab {
 
     /// The same with another installed tree than the tests' own.
     pub fn of_stage(name: &str, tree: &Path) -> Result<Self> {
+        Self::in_dir(&variable("P2V_TEST_SCRATCH", "/var/tmp"), name, tree)
+    }
+
+    /// The same in a directory of `scratch`.
+    pub fn in_dir(scratch: &Path, name: &str, tree: &Path) -> Result<Self> {
         let tree = std::path::absolute(tree)
             .with_context(|| format!("finding the installed tree {}", tree.display()))?;
-        let scratch = variable("P2V_TEST_SCRATCH", "/var/tmp");
         let dir = tempfile::Builder::new()
             .prefix(&format!("p2v-test-{name}-"))
-            .tempdir_in(&scratch)
+            .tempdir_in(scratch)
             .with_context(|| format!("making a directory in {}", scratch.display()))?
             .keep();
         let key = Key::generate(&dir.join("key"))?;
@@ -163,35 +164,6 @@ impl Lab {
         leftovers::assert_none(&self.dir);
     }
 
-    /// Runs `create` as Ganeti does and waits for its end.
-    pub fn create(&self, instance: &Instance) -> Result<Outcome> {
-        self.start_create(instance)?.finish(LONGEST_CREATE)
-    }
-
-    /// Starts `create` as Ganeti does: clean environment, the OS directory as
-    /// working directory, nothing on standard input, both outputs in one log.
-    pub fn start_create(&self, instance: &Instance) -> Result<Running> {
-        let mut log = tempfile::NamedTempFile::new_in(&self.dir).context("making a log")?;
-        log.disable_cleanup(true);
-        let output = || log.as_file().try_clone().context("opening the log");
-        let script = self.os_dir().join("create");
-        let child = Command::new(&script)
-            .current_dir(self.os_dir())
-            .env_clear()
-            .envs(instance.environment())
-            .envs(self.directories())
-            .stdin(Stdio::null())
-            .stdout(output()?)
-            .stderr(output()?)
-            .spawn()
-            .with_context(|| format!("starting {}", script.display()))?;
-        Ok(Running {
-            child,
-            log: log.path().to_owned(),
-            started: Instant::now(),
-        })
-    }
-
     /// The variables that lead the product to this test's directories.
     pub fn directories(&self) -> [(&'static str, PathBuf); 4] {
         [
@@ -241,53 +213,9 @@ impl Drop for Lab {
     }
 }
 
-/// A `create` that has been started.
-#[derive(Debug)]
-pub struct Running {
-    /// The process.
-    pub child: Child,
-    log: PathBuf,
-    started: Instant,
-}
-
-impl Running {
-    /// What it has said so far.
-    pub fn log(&self) -> String {
-        std::fs::read(&self.log)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
-    }
-
-    /// Waits for its end; kills it after `within`, which is an error.
-    pub fn finish(mut self, within: Duration) -> Result<Outcome> {
-        let waited = outcome::wait(&mut self.child, within);
-        let took = self.started.elapsed();
-        let status = match waited {
-            Ok(status) => status,
-            Err(error) => {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                bail!("create: {error:#}; it said:\n{}", self.log());
-            }
-        };
-        Ok(Outcome {
-            status,
-            log: self.log(),
-            took,
-        })
-    }
-
-    /// Sends a signal to the process that Ganeti started.
-    pub fn signal(&self, signal: nix::sys::signal::Signal) -> Result<()> {
-        let pid = i32::try_from(self.child.id()).context("converting a process id")?;
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal)
-            .with_context(|| format!("sending {signal} to create"))
-    }
-}
-
 /// The tree that `make install` made: $P2V_TEST_STAGE, or one made now, once,
 /// beside the build.
-fn installed_tree() -> Result<PathBuf> {
+pub(crate) fn installed_tree() -> Result<PathBuf> {
     static TREE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     TREE.get_or_init(|| find_or_install_tree().map_err(|error| format!("{error:#}")))
         .clone()
@@ -335,13 +263,13 @@ pub fn test_cache() -> Result<PathBuf> {
     Ok(dir)
 }
 
-fn shared_cache() -> Result<PathBuf> {
+pub(crate) fn shared_cache() -> Result<PathBuf> {
     let dir = test_cache()?.join("bootstrap");
     std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     Ok(dir)
 }
 
-fn variable(name: &str, default: &str) -> PathBuf {
+pub(crate) fn variable(name: &str, default: &str) -> PathBuf {
     std::env::var_os(name).map_or_else(|| PathBuf::from(default), PathBuf::from)
 }
 

@@ -16,6 +16,9 @@ const ATTEMPT: Duration = Duration::from_millis(500);
 /// Between two attempts: the resolution of what is measured.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// One login on a machine that is emulated.
+const LOGIN: Duration = Duration::from_secs(60);
+
 /// A key pair of the test's own.
 #[derive(Debug)]
 pub struct Key {
@@ -44,9 +47,15 @@ impl Key {
     }
 }
 
+/// QEMU forwards ports of this one to its machines.
+const FORWARDED: &str = "127.0.0.1";
+
 /// A way into a virtual machine.
 #[derive(Debug)]
 pub struct Ssh {
+    /// What runs ssh elsewhere than here.
+    prefix: Vec<String>,
+    host: String,
     port: u16,
     key: PathBuf,
     known_hosts: PathBuf,
@@ -56,29 +65,54 @@ impl Ssh {
     /// Root's login at a local port, with `state` as the node's INSTANCE.json:
     /// the server must show one of the host keys that are in it.
     pub fn new(port: u16, key: &Key, state: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(state)
-            .with_context(|| format!("reading what the node remembers, {}", state.display()))?;
-        let known_hosts = key.private.with_extension(format!("known_hosts.{port}"));
-        std::fs::write(&known_hosts, known_hosts_lines(&text, port)?)
+        Self::make(&[], FORWARDED, port, key, &remembered_keys(state)?)
+    }
+
+    /// Root's login at another host's usual port, by an ssh that runs under
+    /// `prefix`, a program that enters the host's network, say.
+    pub fn through(prefix: &[String], host: &str, key: &Key, state: &Path) -> Result<Self> {
+        Self::make(prefix, host, 22, key, &remembered_keys(state)?)
+    }
+
+    /// The same with the host's public keys themselves, for a machine that no
+    /// create of ours has made.
+    pub fn with_host_keys(port: u16, key: &Key, public_keys: &[String]) -> Result<Self> {
+        Self::make(&[], FORWARDED, port, key, public_keys)
+    }
+
+    fn make(
+        prefix: &[String],
+        host: &str,
+        port: u16,
+        key: &Key,
+        public_keys: &[String],
+    ) -> Result<Self> {
+        let known_hosts = key
+            .private
+            .with_extension(format!("known_hosts.{host}.{port}"));
+        std::fs::write(&known_hosts, lines_of(public_keys, host, port))
             .with_context(|| format!("writing {}", known_hosts.display()))?;
         Ok(Self {
+            prefix: prefix.to_vec(),
+            host: host.to_owned(),
             port,
             key: key.private.clone(),
             known_hosts,
         })
     }
 
-    /// The same with the host's public keys themselves, for a machine that no
-    /// create of ours has made.
-    pub fn with_host_keys(port: u16, key: &Key, public_keys: &[String]) -> Result<Self> {
-        let known_hosts = key.private.with_extension(format!("known_hosts.{port}"));
-        std::fs::write(&known_hosts, lines_of(public_keys, port))
-            .with_context(|| format!("writing {}", known_hosts.display()))?;
-        Ok(Self {
-            port,
-            key: key.private.clone(),
-            known_hosts,
-        })
+    /// Waits until somebody can log in.
+    pub fn wait(&self, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.command("true").timeout(LOGIN).run() {
+                Ok(()) => return Ok(()),
+                // A wrong host key stays wrong.
+                Err(error) if format!("{error:#}").contains("Host key") => return Err(error),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => std::thread::sleep(PAUSE),
+            }
+        }
     }
 
     /// Runs a command line in the machine's shell and returns its output.
@@ -89,10 +123,10 @@ impl Ssh {
     /// Whether the server offers to take a password.
     pub fn offers_password(&self) -> Result<bool> {
         let refused = self
-            .options(Cmd::new("ssh", "asking which logins the server takes"))
+            .options(self.program("asking which logins the server takes"))
             .args(["-o", "PreferredAuthentications=none"])
             .args(["-o", "PubkeyAuthentication=no"])
-            .args(["root@127.0.0.1", "true"])
+            .args([self.login().as_str(), "true"])
             .run();
         match refused {
             Ok(()) => bail!("the server let us in with nothing at all"),
@@ -108,11 +142,22 @@ impl Ssh {
 
     fn command(&self, line: &str) -> Cmd {
         let doing = format!("running `{line}` in the virtual machine");
-        self.options(Cmd::new("ssh", doing))
+        self.options(self.program(&doing))
             .arg("-i")
             .arg(&self.key)
-            .args(["root@127.0.0.1", line])
+            .args([self.login().as_str(), line])
             .timeout(Duration::from_secs(180))
+    }
+
+    fn program(&self, doing: &str) -> Cmd {
+        match self.prefix.split_first() {
+            Some((program, arguments)) => Cmd::new(program, doing).args(arguments).arg("ssh"),
+            None => Cmd::new("ssh", doing),
+        }
+    }
+
+    fn login(&self) -> String {
+        format!("root@{}", self.host)
     }
 
     fn options(&self, command: Cmd) -> Cmd {
@@ -152,8 +197,14 @@ fn banner(port: u16) -> Option<[u8; 8]> {
     Some(text)
 }
 
-/// Every host key in an INSTANCE.json as known_hosts lines.
-fn known_hosts_lines(state: &str, port: u16) -> Result<String> {
+/// Every host key in the file INSTANCE.json.
+fn remembered_keys(state: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(state)
+        .with_context(|| format!("reading what the node remembers, {}", state.display()))?;
+    host_keys(&text)
+}
+
+fn host_keys(state: &str) -> Result<Vec<String>> {
     let state: serde_json::Value =
         serde_json::from_str(state).context("parsing what the node remembers")?;
     let keys: Vec<String> = state["host_keys"]
@@ -165,13 +216,18 @@ fn known_hosts_lines(state: &str, port: u16) -> Result<String> {
     if keys.is_empty() {
         bail!("parsing what the node remembers: it has no host key");
     }
-    Ok(lines_of(&keys, port))
+    Ok(keys)
 }
 
-fn lines_of(public_keys: &[String], port: u16) -> String {
+/// As known_hosts has them, which names the usual port nowhere.
+fn lines_of(public_keys: &[String], host: &str, port: u16) -> String {
+    let place = match port {
+        22 => host.to_owned(),
+        _ => format!("[{host}]:{port}"),
+    };
     public_keys
         .iter()
-        .map(|key| format!("[127.0.0.1]:{port} {}\n", key.trim()))
+        .map(|key| format!("{place} {}\n", key.trim()))
         .collect()
 }
 
@@ -182,11 +238,13 @@ mod tests {
     #[test]
     fn host_keys_become_known_hosts() {
         let state = r#"{"host_keys":[{"kind":"ed25519","public_key":"ssh-ed25519 AAAA root@x"}]}"#;
+        let keys = host_keys(state).unwrap();
         assert_eq!(
-            known_hosts_lines(state, 2200).unwrap(),
+            lines_of(&keys, "127.0.0.1", 2200),
             "[127.0.0.1]:2200 ssh-ed25519 AAAA root@x\n"
         );
-        assert!(known_hosts_lines(r#"{"host_keys":[]}"#, 22).is_err());
+        assert_eq!(lines_of(&keys, "a", 22), "a ssh-ed25519 AAAA root@x\n");
+        assert!(host_keys(r#"{"host_keys":[]}"#).is_err());
     }
 
     #[test]

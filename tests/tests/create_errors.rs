@@ -339,9 +339,9 @@ fn usage_for_help_and_for_arguments() {
 }
 
 #[test]
-fn entry_points_of_later_versions_refuse() {
+fn entry_points_refuse_without_ganetis_environment() {
     need_root!();
-    let lab = Lab::new("later").unwrap();
+    let lab = Lab::new("no-environment").unwrap();
     for name in ["import", "export", "rename"] {
         let refused = Cmd::new(lab.os_dir().join(name), "calling it").run();
         assert!(refused.is_err(), "{name} pretends to have worked");

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use p2v_sys::Cmd;
 use p2v_sys::command::in_path;
 
-use crate::menu::Menu;
+use crate::start::Start;
 
 /// Where Debian's grub-*-bin packages put the modules, a directory a platform.
 const GRUB_LIB: &str = "/usr/lib/grub";
@@ -87,13 +87,13 @@ impl Platform {
     }
 }
 
-/// Makes the image that finds and shows `menu`.
-pub fn make(platform: Platform, menu: &Menu) -> Result<Vec<u8>> {
+/// Makes the image that begins with `start`.
+pub fn make(platform: Platform, start: &Start) -> Result<Vec<u8>> {
     let doing = || format!("making GRUB's {} image", platform.name());
     let scratch = tempfile::tempdir().with_context(doing)?;
     let config = scratch.path().join("embedded.cfg");
     let output = scratch.path().join("image");
-    std::fs::write(&config, menu.embedded_cfg()).with_context(doing)?;
+    std::fs::write(&config, start.commands()).with_context(doing)?;
     Cmd::new("grub-mkimage", doing())
         .args(["--format", platform.name(), "--prefix", "/boot/grub"])
         .arg("--directory")
@@ -103,6 +103,7 @@ pub fn make(platform: Platform, menu: &Menu) -> Result<Vec<u8>> {
         .arg("--output")
         .arg(&output)
         .args(MODULES)
+        .args(start.modules())
         .args(platform.own_modules())
         .run()?;
     std::fs::read(&output).with_context(doing)

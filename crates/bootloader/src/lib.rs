@@ -8,6 +8,7 @@
 //! disk.
 //!
 //! - [`menu`]: what is booted: `grub.cfg` and its kernel command line
+//! - [`start`]: what GRUB does by itself, before it shows a menu
 //! - [`image`]: GRUB's image, made by the node's `grub-mkimage`
 //! - [`bios`]: MBR and embedding area
 //! - [`efi`]: the EFI system partition
@@ -19,6 +20,8 @@ pub mod bios;
 pub mod efi;
 pub mod image;
 pub mod menu;
+pub mod start;
 
 pub use image::Platform;
 pub use menu::{Console, Menu};
+pub use start::Start;

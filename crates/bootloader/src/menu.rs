@@ -35,6 +35,10 @@ pub struct Menu {
     pub kernel: String,
     /// Path of the initrd on it.
     pub initrd: String,
+    /// What the entry is called.
+    pub title: String,
+    /// The kernel's options besides root and consoles, with a leading space.
+    pub options: &'static str,
     /// The consoles, the last one being /dev/console.
     pub consoles: Vec<Console>,
 }
@@ -42,9 +46,7 @@ pub struct Menu {
 impl Menu {
     /// The kernel's command line.
     pub fn command_line(&self) -> String {
-        // The interfaces are named by MAC in the root, so that the kernel's
-        // own names, unlike udev's, are right from the start.
-        let mut line = format!("root=UUID={} ro net.ifnames=0", self.root_uuid);
+        let mut line = format!("root=UUID={} ro{}", self.root_uuid, self.options);
         for console in &self.consoles {
             line += &format!(" console={console}");
         }
@@ -62,34 +64,19 @@ impl Menu {
             ""
         };
         format!(
-            "# Written by p2v-target when the instance was created.\n\
+            "# Written by p2v-target when it made this disk.\n\
              {terminal}\
              set default=0\n\
              set timeout=1\n\
              \n\
-             menuentry \"p2v-target: boot into RAM\" {{\n  \
+             menuentry \"{title}\" {{\n  \
              linux {kernel} {line}\n  \
              initrd {initrd}\n\
              }}\n",
+            title = self.title,
             kernel = self.kernel,
             line = self.command_line(),
             initrd = self.initrd,
-        )
-    }
-
-    /// The commands built into GRUB's image: they only find grub.cfg.
-    pub(crate) fn embedded_cfg(&self) -> String {
-        format!(
-            "search --no-floppy --fs-uuid --set=root {uuid}\n\
-             if [ -e ($root){GRUB_CFG} ]; then\n  \
-             set prefix=($root)/boot/grub\n  \
-             configfile ($root){GRUB_CFG}\n\
-             fi\n\
-             echo 'p2v-target: there is no {GRUB_CFG} on a filesystem {uuid}.'\n\
-             echo 'The disk was repartitioned and holds no system yet, or its boot loader is gone.'\n\
-             echo 'Start the instance with a kernel from the node, or reinstall it.'\n\
-             sleep --interruptible 86400\n",
-            uuid = self.root_uuid,
         )
     }
 }
@@ -104,6 +91,8 @@ mod tests {
             root_uuid: "1234".into(),
             kernel: "/boot/vmlinuz".into(),
             initrd: "/boot/ramboot.img".into(),
+            title: "p2v-target: boot into RAM".into(),
+            options: " net.ifnames=0",
             consoles: vec![Console::Screen, Console::Serial],
         };
         let text = menu.grub_cfg();

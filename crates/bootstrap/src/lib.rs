@@ -14,6 +14,7 @@
 pub mod archive;
 mod cache;
 mod metadata;
+mod mirror_login;
 mod recipe;
 mod scratch;
 pub mod settle;

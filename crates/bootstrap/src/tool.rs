@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use p2v_sys::command::in_path;
 use p2v_sys::{Cmd, without_credentials};
 
+use crate::mirror_login::MirrorLogin;
 use crate::recipe::{Recipe, USR_IS_MERGED, is_base};
 
 /// A slow mirror is no failure.
@@ -19,6 +20,11 @@ const TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 /// mmdebstrap's own hook for suites that are merged, but not by their
 /// packages.
 const MERGE_HOOK: &str = "/usr/share/mmdebstrap/hooks/merged-usr";
+
+/// Puts the mirror's login where apt looks for it, and where it stays, for the
+/// root's own apt. mmdebstrap runs it by a shell, with the root as `$1`.
+const LOGIN_HOOK: &str =
+    r#"install -D -m 0600 "$P2V_MIRROR_LOGIN" "$1/etc/apt/auth.conf.d/p2v-mirror.conf""#;
 
 /// A program that installs Debian into a directory.
 ///
@@ -57,8 +63,10 @@ impl Tool {
         let from = from.as_deref().unwrap_or("its default mirror");
         let what = format!("{} {} from {from}", recipe.suite, recipe.arch);
         tracing::info!("installing {what} with {} (minutes)", self.name());
+        let login = recipe.mirror.as_deref().map(MirrorLogin::take_from);
+        let login = login.transpose()?.flatten();
         let command = match self {
-            Self::Mmdebstrap => mmdebstrap(recipe, target, &what),
+            Self::Mmdebstrap => mmdebstrap(recipe, target, &what, login.as_ref()),
             Self::Debootstrap => debootstrap(recipe, target, &what),
         };
         let command = environment(command, recipe).timeout(TIMEOUT);
@@ -79,14 +87,14 @@ impl Tool {
     }
 }
 
-fn mmdebstrap(recipe: &Recipe, target: &Path, what: &str) -> Cmd {
+fn mmdebstrap(recipe: &Recipe, target: &Path, what: &str, login: Option<&MirrorLogin>) -> Cmd {
     let mut packages = recipe.all_packages();
     let mut hook = None;
     if recipe.suite == "bookworm" && Path::new(MERGE_HOOK).exists() {
         packages.push(USR_IS_MERGED);
         hook = Some(format!("--hook-dir={MERGE_HOOK}"));
     }
-    Cmd::new("mmdebstrap", format!("installing {what}"))
+    let command = Cmd::new("mmdebstrap", format!("installing {what}"))
         .args(["--mode=root", "--format=directory", "--variant=minbase"])
         .arg(format!("--architectures={}", recipe.arch))
         .arg(format!("--components={}", recipe.components().join(",")))
@@ -94,12 +102,21 @@ fn mmdebstrap(recipe: &Recipe, target: &Path, what: &str) -> Cmd {
         .args(hook)
         // A build that is cut short is thrown away: no package needs to be on
         // the disk before the next one is unpacked.
-        .arg("--dpkgopt=force-unsafe-io")
-        .arg(&recipe.suite)
-        .arg(target)
-        .args(&recipe.mirror)
+        .arg("--dpkgopt=force-unsafe-io");
+    let (command, mirror) = match login {
+        None => (command, recipe.mirror.as_deref()),
+        Some(login) => {
+            let command = command
+                .arg(format!("--setup-hook={LOGIN_HOOK}"))
+                .env("P2V_MIRROR_LOGIN", login.file.path());
+            (command, Some(login.address.as_str()))
+        }
+    };
+    command.arg(&recipe.suite).arg(target).args(mirror)
 }
 
+/// debootstrap hands the mirror's password to wget as an argument, and so do
+/// we to it.
 fn debootstrap(recipe: &Recipe, target: &Path, what: &str) -> Cmd {
     Cmd::new("debootstrap", format!("installing {what}"))
         .arg("--variant=minbase")

@@ -247,7 +247,7 @@ fn check_options(options: &str) -> Result<(), String> {
         rest = &rest[name_end..];
         if let Some(value) = rest.strip_prefix('=') {
             rest = after_quoted(value)
-                .ok_or_else(|| format!("the value of the option {name} must be in \"…\""))?;
+                .ok_or_else(|| format!("the value of the option {name} must be in \"...\""))?;
         }
         match rest.strip_prefix(',') {
             Some(more) => rest = more,

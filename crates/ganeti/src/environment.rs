@@ -3,10 +3,6 @@
 //! This is the only module that reads environment variables; it reads nothing
 //! else. All faults are found before any is reported.
 //!
-//! Of Ganeti's interface these are left to the verbs that will need them:
-//! `EXPORT_DEVICE`, `EXPORT_DISK_PATH`, `EXPORT_DISK_URI`, `EXPORT_INDEX`,
-//! `EXP_SIZE_FD`, their `IMPORT_*` likes and `OLD_INSTANCE_NAME`.
-//!
 //! See <https://docs.ganeti.org/docs/ganeti/3.0/html/man-ganeti-os-interface.html>.
 
 use std::collections::BTreeMap;
@@ -15,19 +11,16 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::findings::{Findings, quoted};
-use crate::job::network::is_hex_pairs;
-use crate::job::{
-    Access, ApiVersion, Disk, Job, NO_DISK, NO_DISK_PATH, Network, Nic, OsParameters, is_word,
-};
+use crate::job::{ApiVersion, DiskJob, Job, OsParameters, RenameJob};
 use crate::settings::SettingsPaths;
+use reader::Reader;
 
-/// Ganeti's own limits are 16 disks and 8 interfaces; this leaves room, and
-/// keeps a broken count from having us look for millions.
-const MOST_DISKS: u32 = 64;
-const MOST_NICS: u32 = 64;
+mod reader;
+
+const CHECKING: &str = "checking the environment given by Ganeti";
 
 /// What Ganeti's variables begin with, or are: hooks get them all.
 const GANETI_PREFIXES: [&str; 5] = ["INSTANCE_", "DISK_", "NIC_", "OS_", "OSP_"];
@@ -64,44 +57,76 @@ impl Environment {
 
     /// What Ganeti asks `create` for. Fails with a list of every fault found.
     pub fn create_job(&self) -> Result<Job> {
-        const DOING: &str = "checking the environment given by Ganeti";
-        let api = self.api_version()?;
         let mut reader = Reader::new(self);
-        let instance = reader.required("INSTANCE_NAME", "the instance's name", str::parse);
-        let hypervisor = reader.required("HYPERVISOR", "the instance's hypervisor", word);
-        let os = reader.parsed("INSTANCE_OS", printable);
-        let os = os.or_else(|| reader.parsed("OS_NAME", printable));
-        let variant = reader.parsed("OS_VARIANT", printable);
-        let disks = reader.disks();
-        let nics = reader.nics();
-        let reinstall = reader.parsed("INSTANCE_REINSTALL", flag);
-        let debug_level = reader.parsed("DEBUG_LEVEL", number);
-        let hypervisor_parameters = reader.with_prefix("INSTANCE_HV_");
-        let parameters = reader.parameters();
-        reader.findings.into_result(DOING)?;
-        let (Some(instance), Some(hypervisor)) = (instance, hypervisor) else {
-            bail!("{DOING}: INSTANCE_NAME or HYPERVISOR is missing");
+        let job = reader.job_with_disk(self.api_version()?);
+        reader.finish(job)
+    }
+
+    /// What Ganeti asks `rename` for; the instance may have no disk. Fails
+    /// with a list of every fault found.
+    pub fn rename_job(&self) -> Result<RenameJob> {
+        let mut reader = Reader::new(self);
+        let old_name = reader.required("OLD_INSTANCE_NAME", "its name until now", str::parse);
+        let job = reader.job(self.api_version()?);
+        let job = old_name.and_then(|old_name| {
+            Some(RenameJob {
+                job: job?,
+                old_name,
+            })
+        });
+        reader.finish(job)
+    }
+
+    /// Which disk Ganeti asks `export` to stream. Fails with a list of every
+    /// fault found.
+    pub fn export_job(&self) -> Result<DiskJob> {
+        self.disk_job("EXPORT")
+    }
+
+    /// Which disk Ganeti asks `import` to restore. Fails with a list of every
+    /// fault found.
+    pub fn import_job(&self) -> Result<DiskJob> {
+        self.disk_job("IMPORT")
+    }
+
+    fn disk_job(&self, verb: &str) -> Result<DiskJob> {
+        let mut reader = Reader::new(self);
+        let job = reader.job(self.api_version()?);
+        let place = reader.disk_of(verb, job.as_ref());
+        let job = place.and_then(|(index, disk)| {
+            Some(DiskJob {
+                job: job?,
+                index,
+                disk,
+            })
+        });
+        reader.finish(job)
+    }
+
+    /// The file descriptor on which Ganeti's export daemon waits for the size
+    /// of the stream, if it does.
+    pub fn size_descriptor(&self) -> Result<Option<i32>> {
+        let Some(value) = self.get("EXP_SIZE_FD") else {
+            return Ok(None);
         };
-        Ok(Job {
-            api,
-            instance,
-            os,
-            variant,
-            hypervisor,
-            disks,
-            nics,
-            reinstall: reinstall.unwrap_or(false),
-            debug_level: debug_level.unwrap_or(0),
-            hypervisor_parameters: hypervisor_parameters.into_iter().collect(),
-            parameters,
-        })
+        let number = value.to_str().and_then(|text| reader::number(text).ok());
+        number
+            .and_then(|number| i32::try_from(number).ok())
+            .filter(|descriptor| *descriptor > 2)
+            .map(Some)
+            .with_context(|| {
+                format!(
+                    "{CHECKING}: EXP_SIZE_FD={}: not a file descriptor above 2",
+                    quoted(value)
+                )
+            })
     }
 
     /// The OS parameters: all of the interface that `verify` is given.
     pub fn parameters(&self) -> Result<OsParameters> {
         let mut reader = Reader::new(self);
         let parameters = reader.parameters();
-        reader.findings.into_result("checking the OS parameters")?;
+        reader.check("checking the OS parameters")?;
         Ok(parameters)
     }
 
@@ -172,6 +197,14 @@ impl Environment {
         Ok(paths)
     }
 
+    /// The directory that a node of a virtual cluster has for its root; empty
+    /// on a real one.
+    pub fn node_root(&self) -> PathBuf {
+        self.get("GANETI_ROOTDIR")
+            .map(PathBuf::from)
+            .unwrap_or_default()
+    }
+
     /// A variable; an empty one counts as not set.
     fn get(&self, name: &str) -> Option<&OsStr> {
         let value = self.variables.get(OsStr::new(name))?;
@@ -182,206 +215,6 @@ impl Environment {
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.variables.keys()).finish()
-    }
-}
-
-/// Reads variables by their names and notes what is wrong with them.
-struct Reader<'a> {
-    environment: &'a Environment,
-    findings: Findings,
-}
-
-impl<'a> Reader<'a> {
-    fn new(environment: &'a Environment) -> Self {
-        Self {
-            environment,
-            findings: Findings::default(),
-        }
-    }
-
-    /// A variable's text; `None` if it is not set or empty, or not UTF-8,
-    /// which is a fault.
-    fn text(&mut self, name: &str) -> Option<&'a str> {
-        let value = self.environment.get(name)?;
-        if value.to_str().is_none() {
-            self.findings.push(format!("{name}: not valid UTF-8"));
-        }
-        value.to_str()
-    }
-
-    /// Like [`Self::parsed`]; a variable that is not set is a fault.
-    fn required<T>(
-        &mut self,
-        name: &str,
-        what: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        if self.environment.get(name).is_none() {
-            self.findings.push(format!("{name} is not set: {what}"));
-        }
-        self.parsed(name, parse)
-    }
-
-    fn parsed<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
-        let text = self.text(name)?;
-        let result = parse(text).map_err(|reason| format!("{name}={}: {reason}", quoted(text)));
-        self.findings.keep(result)
-    }
-
-    /// The variables that begin with `prefix`, without it.
-    fn with_prefix(&mut self, prefix: &str) -> Vec<(String, String)> {
-        let mut found = Vec::new();
-        for (name, value) in &self.environment.variables {
-            let Some(rest) = name.as_bytes().strip_prefix(prefix.as_bytes()) else {
-                continue;
-            };
-            match (std::str::from_utf8(rest), value.to_str()) {
-                (Ok(rest), Some(value)) => found.push((rest.to_owned(), value.to_owned())),
-                _ => self
-                    .findings
-                    .push(format!("{}: not valid UTF-8", quoted(name))),
-            }
-        }
-        found
-    }
-
-    fn parameters(&mut self) -> OsParameters {
-        self.with_prefix("OSP_")
-            .into_iter()
-            .map(|(name, value)| (name.to_ascii_lowercase(), value))
-            .collect()
-    }
-
-    fn disks(&mut self) -> Vec<Disk> {
-        let count = self.required("DISK_COUNT", "the number of disks", |text| {
-            at_most(MOST_DISKS, text)
-        });
-        let Some(count) = count else {
-            return Vec::new();
-        };
-        let faults_before = self.findings.count();
-        let disks: Vec<Disk> = (0..count).map(|index| self.disk(index)).collect();
-        match disks.first() {
-            None => self.findings.push(NO_DISK),
-            // A path that is there and wrong has been noted already.
-            Some(first) if first.path.is_none() && self.findings.count() == faults_before => {
-                self.findings.push(NO_DISK_PATH);
-            }
-            Some(_) => {}
-        }
-        disks
-    }
-
-    fn disk(&mut self, index: u32) -> Disk {
-        let name = |field: &str| format!("DISK_{index}_{field}");
-        Disk {
-            path: self.path(&name("PATH")),
-            uri: self.parsed(&name("URI"), printable),
-            access: self
-                .parsed(&name("ACCESS"), str::parse)
-                .unwrap_or(Access::ReadWrite),
-            backend: self.parsed(&name("BACKEND_TYPE"), str::parse),
-            name: self.parsed(&name("NAME"), printable),
-            uuid: self.parsed(&name("UUID"), word),
-        }
-    }
-
-    fn path(&mut self, name: &str) -> Option<PathBuf> {
-        self.parsed(name, |text| {
-            let path = PathBuf::from(printable(text)?);
-            if path.is_absolute() {
-                Ok(path)
-            } else {
-                Err("not an absolute path".to_owned())
-            }
-        })
-    }
-
-    fn nics(&mut self) -> Vec<Nic> {
-        let count = self.parsed("NIC_COUNT", |text| at_most(MOST_NICS, text));
-        (0..count.unwrap_or(0))
-            .map(|index| self.nic(index))
-            .collect()
-    }
-
-    fn nic(&mut self, index: u32) -> Nic {
-        let name = |field: &str| format!("NIC_{index}_{field}");
-        let address = |text: &str| text.parse().map_err(|_| "not an IP address".to_owned());
-        Nic {
-            mac: self.parsed(&name("MAC"), str::parse),
-            ip: self.parsed(&name("IP"), address),
-            mode: self.parsed(&name("MODE"), word),
-            link: self.parsed(&name("LINK"), printable),
-            bridge: self.parsed(&name("BRIDGE"), printable),
-            name: self.parsed(&name("NAME"), printable),
-            network: self.network(index),
-        }
-    }
-
-    /// The network an interface is in; `None` if Ganeti says nothing of one.
-    fn network(&mut self, index: u32) -> Option<Network> {
-        let name = |field: &str| format!("NIC_{index}_NETWORK_{field}");
-        let address4 = |text: &str| text.parse().map_err(|_| "not an IPv4 address".to_owned());
-        let address6 = |text: &str| text.parse().map_err(|_| "not an IPv6 address".to_owned());
-        let network = Network {
-            name: self.parsed(&name("NAME"), printable),
-            uuid: self.parsed(&name("UUID"), word),
-            subnet: self.parsed(&name("SUBNET"), str::parse),
-            gateway: self.parsed(&name("GATEWAY"), address4),
-            subnet6: self.parsed(&name("SUBNET6"), str::parse),
-            gateway6: self.parsed(&name("GATEWAY6"), address6),
-            mac_prefix: self.parsed(&name("MAC_PREFIX"), |text| {
-                if is_hex_pairs(text, 3) {
-                    Ok(text.to_ascii_lowercase())
-                } else {
-                    Err("not three pairs of hex digits, aa:bb:cc".to_owned())
-                }
-            }),
-            tags: self
-                .parsed(&name("TAGS"), printable)
-                .map(|tags| tags.split_whitespace().map(str::to_owned).collect())
-                .unwrap_or_default(),
-        };
-        Some(network).filter(|network| *network != Network::default())
-    }
-}
-
-/// A text of one line, without control characters.
-fn printable(text: &str) -> Result<String, String> {
-    if text.chars().any(char::is_control) {
-        return Err("control characters are not allowed".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
-fn word(text: &str) -> Result<String, String> {
-    if is_word(text) {
-        return Ok(text.to_owned());
-    }
-    Err("allowed: letters, digits, `.`, `_` and `-`".to_owned())
-}
-
-/// A decimal number, without the sign that Rust's own parser takes.
-fn number(text: &str) -> Result<u32, String> {
-    let digits = text.bytes().all(|b| b.is_ascii_digit());
-    match text.parse() {
-        Ok(number) if digits => Ok(number),
-        _ => Err("not a number".to_owned()),
-    }
-}
-
-fn at_most(most: u32, text: &str) -> Result<u32, String> {
-    match number(text) {
-        Ok(count) if count <= most => Ok(count),
-        _ => Err(format!("not a number from 0 to {most}")),
-    }
-}
-
-fn flag(text: &str) -> Result<bool, String> {
-    match text {
-        "1" => Ok(true),
-        "0" => Ok(false),
-        _ => Err("allowed: 0, 1".to_owned()),
     }
 }
 

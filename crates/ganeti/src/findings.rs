@@ -61,7 +61,7 @@ pub(crate) fn quoted(text: impl AsRef<OsStr>) -> String {
     let mut shown = String::from("`");
     for (count, c) in text.chars().enumerate() {
         if count == MOST_SHOWN {
-            shown.push('…');
+            shown.push_str("...");
             break;
         }
         let reorders = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
@@ -153,7 +153,7 @@ mod tests {
         for (bytes, shown) in table {
             assert_eq!(quoted(OsStr::from_bytes(bytes)), shown);
         }
-        assert_eq!(quoted("x".repeat(5000)).chars().count(), MOST_SHOWN + 3);
+        assert_eq!(quoted("x".repeat(5000)).chars().count(), MOST_SHOWN + 5);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
@@ -29,6 +29,8 @@ pub struct Job {
     pub api: ApiVersion,
     /// The instance's name, usually a fully qualified domain name.
     pub instance: InstanceName,
+    /// Ganeti's UUID of it, where Ganeti has one: it outlives a new name.
+    pub uuid: Option<String>,
     /// The OS as Ganeti knows it, with its variant: `p2v-target+default`.
     pub os: Option<String>,
     /// The variant, as it came: [`crate::settings`] checks it.
@@ -51,14 +53,34 @@ pub struct Job {
     pub parameters: OsParameters,
 }
 
+/// What Ganeti asks `rename` for.
+#[derive(Debug, Clone)]
+pub struct RenameJob {
+    /// The instance, by its new name.
+    pub job: Job,
+    /// Its name until now.
+    pub old_name: InstanceName,
+}
+
+/// What Ganeti asks `export` or `import` for: one disk, once a call.
+#[derive(Debug, Clone)]
+pub struct DiskJob {
+    /// The instance.
+    pub job: Job,
+    /// The disk's number, from 0.
+    pub index: u32,
+    /// The disk; for an export it may be a snapshot of the instance's own.
+    pub disk: Disk,
+}
+
 impl Job {
     /// The disk to install on.
-    pub fn root_disk(&self) -> Result<&Path> {
+    pub fn root_disk(&self) -> Result<&Disk> {
         let disk = self.disks.first().context(NO_DISK)?;
         if disk.access == Access::ReadOnly {
             bail!("{READ_ONLY_DISK}");
         }
-        disk.path.as_deref().context(NO_DISK_PATH)
+        Ok(disk)
     }
 
     /// A parameter of the hypervisor, if it is set and not empty: its name is
@@ -78,10 +100,9 @@ impl Job {
 /// Said when an instance has no disk at all.
 pub(crate) const NO_DISK: &str = "DISK_COUNT is 0: the instance has no disk to install on";
 
-/// Said when the first disk is not to be seen on the node.
-pub(crate) const NO_DISK_PATH: &str = "DISK_0_PATH is not set: the first disk must be a block \
-    device or a file on the node; disks that only the hypervisor can reach (DISK_0_URI) are not \
-    supported by this version";
+/// Said when Ganeti does not say where the first disk is.
+pub(crate) const NO_DISK_PATH: &str = "neither DISK_0_PATH nor DISK_0_URI is set: the first disk \
+    must be a block device or a file on the node, or a disk that QEMU can reach";
 
 /// Said when the instance may not write to the first disk.
 const READ_ONLY_DISK: &str = "DISK_0_ACCESS is ro: the system is installed on the first disk, \
@@ -134,60 +155,10 @@ impl Serialize for ApiVersion {
     }
 }
 
-/// An instance's name: safe as a host name and as a file's name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct InstanceName(String);
-
-impl InstanceName {
-    /// The whole name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The name up to its first dot.
-    pub fn short(&self) -> &str {
-        self.0.split('.').next().unwrap_or(&self.0)
-    }
-
-    /// What comes after the first dot, if there is one.
-    pub fn domain(&self) -> Option<&str> {
-        self.0.split_once('.').map(|(_, domain)| domain)
-    }
-}
-
-impl fmt::Display for InstanceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for InstanceName {
-    type Err = String;
-
-    /// Ganeti's own rule allows `_`, and so do we; its empty labels and
-    /// leading hyphens are no use to a resolver or a command line.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let label = |label: &str| {
-            (1..=63).contains(&label.len())
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        };
-        if text.len() > 253 || !text.split('.').all(label) {
-            return Err(
-                "not a host name: labels of letters, digits, `-` and `_`, at most 63 \
-                characters each, joined by dots, at most 253 in all"
-                    .to_owned(),
-            );
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
+pub use p2v_hostname::HostName as InstanceName;
 
 /// A disk of the instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Disk {
     /// The block device or file on the node; `None` for a disk that only the
     /// hypervisor can reach.
@@ -205,10 +176,11 @@ pub struct Disk {
 }
 
 /// Whether the instance may write to a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
     /// `rw`; `W` in Ganeti 2.0.
+    #[default]
     ReadWrite,
     /// `ro`.
     ReadOnly,

@@ -72,6 +72,23 @@ pub const PARAMETERS: &[Parameter] = &[
         target: Target::List("EXTRA_PKGS"),
     },
     Parameter {
+        name: "root_password_hash",
+        help: "Root's password on the RAM system's console, as mkpasswd prints it, or ! for none \
+            that fits; best given as a secret parameter",
+        target: Target::Setting("ROOT_PASSWORD_HASH"),
+    },
+    Parameter {
+        name: "timezone",
+        help: "Time zone of the RAM system, such as Europe/Brussels",
+        target: Target::Setting("TIMEZONE"),
+    },
+    Parameter {
+        name: "hostname_policy",
+        help: "What becomes of a machine's name of its own when the instance is renamed: keep or \
+            instance",
+        target: Target::Setting("HOSTNAME_POLICY"),
+    },
+    Parameter {
         name: "authorized_keys",
         help: "Public SSH keys, separated by ; or line ends, that may log in besides the \
             configured ones",
@@ -108,6 +125,10 @@ pub(crate) fn known<'a>(
         .collect()
 }
 
+/// What authorized_keys may be.
+const KEYS_ALLOWED: &str = "allowed: public SSH keys as a file that ends in .pub has them, \
+    separated by ; or line ends";
+
 /// What is wrong with the parameters given, each looked at by itself.
 pub(crate) fn check(given: &OsParameters) -> Findings {
     let mut findings = Findings::default();
@@ -121,7 +142,7 @@ pub(crate) fn check(given: &OsParameters) -> Findings {
             }
             Target::AuthorizedKeys => authorized_keys::from_parameter(value)
                 .map(drop)
-                .map_err(|reason| format!("OS parameter {name}: {reason}")),
+                .map_err(|reason| format!("OS parameter {name}: {reason}; {KEYS_ALLOWED}")),
         };
         findings.keep(checked);
     }
@@ -135,8 +156,10 @@ fn check_setting(name: &str, setting: &str, shown: &str, value: &str) -> Result<
         ));
     };
     let mut ground = crate::settings::blank();
-    (setting.set)(&mut ground, value)
-        .map_err(|reason| format!("OS parameter {name}={}: {reason}", quoted(shown)))
+    (setting.set)(&mut ground, value).map_err(|reason| {
+        let shown = table::shown(setting.name, shown);
+        format!("OS parameter {name}{shown}: {reason}")
+    })
 }
 
 #[cfg(test)]
@@ -175,6 +198,54 @@ mod tests {
     }
 
     #[test]
+    fn every_parameter_says_what_is_allowed_and_hides_what_may_be_secret() {
+        let hash = "6$rounds=9$s3cret";
+        let table = [
+            ("filesystem", "zfs", "ext2, ext3, ext4, xfs, btrfs", false),
+            ("partition_style", "mbr", "none, msdos, gpt", false),
+            ("suite", "Bookworm", "lower case letters", false),
+            (
+                "mirror",
+                "s3cret@host/",
+                "http://..., https://..., ftp://..., file://...",
+                true,
+            ),
+            (
+                "proxy",
+                "socks://me:s3cret@host",
+                "http://..., https://...",
+                true,
+            ),
+            (
+                "proxy",
+                "http://me:s3/cret@host",
+                "http://..., https://...",
+                true,
+            ),
+            ("components", "Main", "lower case letters", false),
+            ("extra_pkgs", "Vim", "lower case letters", false),
+            ("root_password_hash", hash, "$y$...", true),
+            ("timezone", "../x", "Europe/Brussels", false),
+            ("hostname_policy", "yes", "keep, instance", false),
+            ("authorized_keys", "s3cret", "public SSH keys", true),
+        ];
+        for (name, value, allowed, secret) in table {
+            let text = faults(&[(name, value)]);
+            let words = format!("OS parameter {name}");
+            for part in [words.as_str(), "allowed: ", allowed] {
+                assert!(text.contains(part), "{part} is not in {text}");
+            }
+            assert_eq!(
+                !text.contains(value) && !text.contains("s3"),
+                secret,
+                "{text}"
+            );
+        }
+        let tried = |name: &str| table.iter().any(|(tried, ..)| *tried == name);
+        assert!(PARAMETERS.iter().all(|parameter| tried(parameter.name)));
+    }
+
+    #[test]
     fn good_values_pass_and_wrong_ones_say_what_is_allowed() {
         let key = "ssh-ed25519 \
             AAAAC3NzaC1lZDI1NTE5AAAAIBkB+Cu3XQYtsQ7FTdSkzXYzXjVDCDOKNGo1TTB7zcZV me";
@@ -188,7 +259,7 @@ mod tests {
             ("suite", "../x", "suite=`../x`"),
             ("mirror", "http://mirror.example.com/debian", ""),
             ("mirror", "mirror.example.com", "allowed: a URL"),
-            ("proxy", "ftp://x/", "http://…, https://…"),
+            ("proxy", "ftp://x/", "http://..., https://..."),
             ("components", "main contrib", ""),
             ("components", "+contrib", ""),
             ("extra_pkgs", "+vim less", ""),

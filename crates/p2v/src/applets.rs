@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{ArgMatches, Command};
 
-use crate::{commands, log};
+use crate::{commands, fixes, log};
 
 /// One program of the binary.
 pub struct Applet {
@@ -30,22 +30,27 @@ pub const APPLETS: &[Applet] = &[
     Applet {
         names: &["import"],
         command: commands::import,
-        run: commands::run_missing,
+        run: commands::run_import,
     },
     Applet {
         names: &["export"],
         command: commands::export,
-        run: commands::run_missing,
+        run: commands::run_export,
     },
     Applet {
         names: &["rename"],
         command: commands::rename,
-        run: commands::run_missing,
+        run: commands::run_rename,
     },
     Applet {
         names: &["verify"],
         command: commands::verify,
         run: commands::run_verify,
+    },
+    Applet {
+        names: &["distribute"],
+        command: commands::distribute,
+        run: commands::run_distribute,
     },
     Applet {
         names: &["initrd", "make-ramboot-initrd"],
@@ -56,6 +61,16 @@ pub const APPLETS: &[Applet] = &[
         names: &["transfer", "p2v-transfer"],
         command: commands::transfer,
         run: commands::run_missing,
+    },
+    Applet {
+        names: &["fixes"],
+        command: fixes::fixes,
+        run: fixes::run_fixes,
+    },
+    Applet {
+        names: &["fix"],
+        command: fixes::fix,
+        run: fixes::run_fix,
     },
     Applet {
         names: &["init"],

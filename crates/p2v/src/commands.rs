@@ -24,20 +24,17 @@ pub fn create() -> Command {
 
 /// Ganeti's import.
 pub fn import() -> Command {
-    entry_point(
-        "import",
-        "Restores an instance's disk (not in this version)",
-    )
+    entry_point("import", "Restores an instance's disk from standard input")
 }
 
 /// Ganeti's export.
 pub fn export() -> Command {
-    entry_point("export", "Streams an instance's disk (not in this version)")
+    entry_point("export", "Streams an instance's disk to standard output")
 }
 
 /// Ganeti's rename.
 pub fn rename() -> Command {
-    entry_point("rename", "Renames an instance (not in this version)")
+    entry_point("rename", "Gives a renamed instance's system its new name")
 }
 
 /// Ganeti's verify.
@@ -49,6 +46,19 @@ pub fn verify() -> Command {
             .num_args(1..)
             .value_parser(PossibleValuesParser::new(p2v_ganeti::verify::CHECKS)),
     )
+}
+
+/// The configuration and the cache on all nodes.
+pub fn distribute() -> Command {
+    Command::new("distribute")
+        .about("Copies the configuration and the bootstrap cache from the master to all nodes")
+        .after_help("The status is 0 if all nodes are equal at the end (with --dry-run: already).")
+        .arg(
+            Arg::new("dry-run")
+                .long("dry-run")
+                .help("Only show the commands that would be run")
+                .action(ArgAction::SetTrue),
+        )
 }
 
 /// The source's side of a migration.
@@ -107,10 +117,30 @@ struct InitrdArgs {
     force: bool,
 }
 
-/// Runs create in namespaces that vanish with it.
+/// Makes a disk.
 pub fn run_create(_: &ArgMatches) -> Result<u8> {
+    run_supervised(p2v_ganeti::create::run)
+}
+
+/// Restores a disk.
+pub fn run_import(_: &ArgMatches) -> Result<u8> {
+    run_supervised(p2v_ganeti::import::run)
+}
+
+/// Streams a disk.
+pub fn run_export(_: &ArgMatches) -> Result<u8> {
+    run_supervised(p2v_ganeti::export::run)
+}
+
+/// Renames what a disk holds.
+pub fn run_rename(_: &ArgMatches) -> Result<u8> {
+    run_supervised(p2v_ganeti::rename::run)
+}
+
+/// Runs an entry point in namespaces that vanish with it.
+fn run_supervised(work: fn(&Environment) -> Result<()>) -> Result<u8> {
     let environment = Environment::from_process();
-    supervise::run(move || match p2v_ganeti::create::run(&environment) {
+    supervise::run(move || match work(&environment) {
         Ok(()) => 0,
         Err(error) => {
             log::error(&error);
@@ -131,9 +161,17 @@ pub fn run_verify(matches: &ArgMatches) -> Result<u8> {
     Ok(0)
 }
 
+/// Brings all nodes to what the master node has.
+pub fn run_distribute(matches: &ArgMatches) -> Result<u8> {
+    let dry_run = matches.get_flag("dry-run");
+    let (report, equal) = p2v_ganeti::distribute::run(&Environment::from_process(), dry_run)?;
+    print!("{report}");
+    Ok(u8::from(!equal))
+}
+
 /// Refuses what later versions bring: better no answer than a false one.
 pub fn run_missing(_: &ArgMatches) -> Result<u8> {
-    bail!("this version has create and verify only; nothing was done")
+    bail!("this version has no transfer; nothing was done")
 }
 
 /// Builds an initrd.

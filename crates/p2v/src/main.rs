@@ -6,6 +6,7 @@
 
 mod applets;
 mod commands;
+mod fixes;
 mod log;
 
 use std::process::ExitCode;

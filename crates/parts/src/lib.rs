@@ -113,6 +113,17 @@ impl Parts {
         Ok(())
     }
 
+    /// Runs the part of this name alone, as [`Parts::run`] does.
+    pub fn run_one(
+        &self,
+        name: &str,
+        env: &BTreeMap<OsString, OsString>,
+        timeout: Duration,
+    ) -> Result<()> {
+        let _umask = Umask::set(0o022);
+        self.run_part(name, env, timeout)
+    }
+
     fn run_part(
         &self,
         name: &str,

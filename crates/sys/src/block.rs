@@ -13,6 +13,7 @@ mod ioctl {
     nix::ioctl_read_bad!(blkroget, 0x125e, nix::libc::c_int);
     nix::ioctl_read!(blkgetsize64, 0x12, 114, u64);
     nix::ioctl_read_bad!(blksszget, 0x1268, nix::libc::c_uint);
+    nix::ioctl_write_ptr_bad!(blkzeroout, 0x127f, [u64; 2]);
 }
 
 /// Whether the kernel refuses to write to `device`.
@@ -46,4 +47,11 @@ pub fn sector_size(device: &File) -> nix::Result<u32> {
     // SAFETY: the descriptor is open, and the kernel writes one int.
     unsafe { ioctl::blksszget(device.as_raw_fd(), &mut size) }?;
     Ok(size)
+}
+
+/// Makes `length` bytes at byte `offset` of `device` zeros, by the device's own
+/// means where it has them; both must be multiples of the sector size.
+pub fn zero_out(device: &File, offset: u64, length: u64) -> nix::Result<()> {
+    // SAFETY: the descriptor is open, and the kernel reads two numbers.
+    unsafe { ioctl::blkzeroout(device.as_raw_fd(), &[offset, length]) }.map(drop)
 }

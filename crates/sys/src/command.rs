@@ -3,20 +3,19 @@
 //! error in the message when they fail.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, pipe2};
+use nix::unistd::Pid;
 
 use crate::{interrupt, without_credentials};
+
+mod fed;
+mod shown;
+
+use shown::Shown;
 
 /// Longer than any tool that works on a disk needs; hooks and the bootstrap
 /// set their own.
@@ -129,6 +128,20 @@ impl Cmd {
         Ok(text.trim_end().to_owned())
     }
 
+    /// Like [`Cmd::read`], for a program whose exit status is an answer: those
+    /// in `answers` are no failures. Returns the status too.
+    pub fn read_answer(&self, answers: &[i32]) -> Result<(i32, String)> {
+        let expression = self.expression().stdout_capture().stderr_capture();
+        let output = self.execute(&expression)?;
+        match output.status.code() {
+            Some(code) if code == 0 || answers.contains(&code) => {
+                let text = String::from_utf8_lossy(&output.stdout);
+                Ok((code, text.trim_end().to_owned()))
+            }
+            _ => Err(self.failure(&output)),
+        }
+    }
+
     /// Runs to a successful end, with its output shown as it comes, on our
     /// standard error: our standard output belongs to data alone. An error
     /// carries the end of that output too.
@@ -143,7 +156,25 @@ impl Cmd {
         self.judge(output).map(drop)
     }
 
-    fn expression(&self) -> duct::Expression {
+    /// What it does, and to what.
+    pub(crate) fn description(&self) -> &str {
+        &self.description
+    }
+
+    pub(crate) fn program(&self) -> &OsStr {
+        &self.program
+    }
+
+    pub(crate) fn expression(&self) -> duct::Expression {
+        let expression = self.prepared();
+        guarded(match &self.stdin {
+            Some(bytes) => expression.stdin_bytes(bytes.clone()),
+            None => expression.stdin_null(),
+        })
+    }
+
+    /// With environment and directory, but neither input nor output.
+    fn prepared(&self) -> duct::Expression {
         let mut expression = duct::cmd(&self.program, &self.args);
         // In duct what is said first has the last word: `full_env` after `env`
         // would be overruled, before it would clear it.
@@ -159,17 +190,7 @@ impl Cmd {
         if let Some(dir) = &self.dir {
             expression = expression.dir(dir);
         }
-        let expression = match &self.stdin {
-            Some(bytes) => expression.stdin_bytes(bytes.clone()),
-            None => expression.stdin_null(),
-        };
         expression
-            .before_spawn(|command| {
-                use std::os::unix::process::CommandExt;
-                command.process_group(0);
-                Ok(())
-            })
-            .unchecked()
     }
 
     fn finish(&self, expression: &duct::Expression) -> Result<std::process::Output> {
@@ -178,11 +199,20 @@ impl Cmd {
     }
 
     fn execute(&self, expression: &duct::Expression) -> Result<std::process::Output> {
+        self.execute_watched(expression, &mut || Ok(()))
+    }
+
+    /// Ends the program as soon as `watch` fails.
+    fn execute_watched(
+        &self,
+        expression: &duct::Expression,
+        watch: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<std::process::Output> {
         tracing::debug!("running {self}");
         let handle = expression
             .start()
             .map_err(|error| self.start_error(error))?;
-        let output = match self.wait(&handle) {
+        let output = match self.wait(&handle, watch) {
             Ok(()) => handle.into_output(),
             Err(error) => {
                 end_group(&handle);
@@ -199,7 +229,7 @@ impl Cmd {
         Err(self.failure(&output))
     }
 
-    fn wait(&self, handle: &duct::Handle) -> Result<()> {
+    fn wait(&self, handle: &duct::Handle, watch: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         let deadline = Instant::now() + self.timeout;
         let mut pause = Duration::from_millis(1);
         loop {
@@ -210,6 +240,7 @@ impl Cmd {
                 return Ok(());
             }
             interrupt::check().with_context(|| self.description.clone())?;
+            watch().with_context(|| self.description.clone())?;
             if Instant::now() >= deadline {
                 bail!(
                     "{}: `{}` did not end within {} s and was killed",
@@ -223,7 +254,7 @@ impl Cmd {
         }
     }
 
-    fn start_error(&self, error: std::io::Error) -> anyhow::Error {
+    pub(crate) fn start_error(&self, error: std::io::Error) -> anyhow::Error {
         let hint = match error.kind() {
             std::io::ErrorKind::NotFound => {
                 format!(
@@ -245,8 +276,7 @@ impl Cmd {
             (None, Some(signal)) => format!("signal {signal}"),
             (None, None) => "an unknown status".to_owned(),
         };
-        let text = without_credentials(&String::from_utf8_lossy(&output.stderr));
-        let tail = tail(text.trim_end(), STDERR_TAIL);
+        let tail = last_words(&String::from_utf8_lossy(&output.stderr));
         let colon = if tail.is_empty() { "" } else { ": " };
         anyhow!(
             "{}: `{}` ended with {how}{colon}{tail}",
@@ -256,7 +286,18 @@ impl Cmd {
     }
 }
 
-/// The command line for the log, without the passwords of URLs.
+/// In a process group of its own, and with its status left to us.
+fn guarded(expression: duct::Expression) -> duct::Expression {
+    expression
+        .before_spawn(|command| {
+            use std::os::unix::process::CommandExt;
+            command.process_group(0);
+            Ok(())
+        })
+        .unchecked()
+}
+
+/// The command line for the log, without the passwords and keys of URLs.
 impl std::fmt::Display for Cmd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.program.to_string_lossy())?;
@@ -272,57 +313,6 @@ pub fn in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .any(|dir| nix::unistd::access(&dir.join(program), nix::unistd::AccessFlags::X_OK).is_ok())
-}
-
-/// A program's output on its way to our standard error, its end remembered.
-struct Shown {
-    words: Arc<Mutex<Vec<u8>>>,
-    ended: Receiver<()>,
-}
-
-impl Shown {
-    /// Starts the copying; the program is to write to the returned end.
-    fn start() -> Result<(Self, OwnedFd)> {
-        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).context("making a pipe")?;
-        let words = Arc::new(Mutex::new(Vec::new()));
-        let (end, ended) = sync_channel(0);
-        let remembered = Arc::clone(&words);
-        std::thread::Builder::new()
-            .name("output".to_owned())
-            .spawn(move || {
-                copy_output(File::from(reader), &remembered);
-                drop(end);
-            })
-            .context("starting a thread")?;
-        Ok((Self { words, ended }, writer))
-    }
-
-    /// What the program wrote last. A daemon that it left behind may keep the
-    /// pipe open: what comes within the grace is waited for, no more.
-    fn last_words(self) -> Vec<u8> {
-        let _ = self.ended.recv_timeout(GRACE);
-        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *words)
-    }
-}
-
-fn copy_output(mut reader: File, words: &Mutex<Vec<u8>>) {
-    let mut buffer = [0; 4096];
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(length) => {
-                // Nobody may be listening: the program must not stop for it.
-                let _ = std::io::stderr().write_all(&buffer[..length]);
-                let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
-                words.extend_from_slice(&buffer[..length]);
-                let surplus = words.len().saturating_sub(STDERR_TAIL);
-                words.drain(..surplus);
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => return,
-        }
-    }
 }
 
 /// Ends the whole group: a tool's own children must not outlive it, or they
@@ -345,6 +335,11 @@ fn end_group(handle: &duct::Handle) {
     if let Err(error) = handle.kill() {
         tracing::warn!("killing a command: {error}");
     }
+}
+
+/// The end of what a program said, without the passwords and keys of URLs.
+pub(crate) fn last_words(said: &str) -> String {
+    tail(without_credentials(said).trim_end(), STDERR_TAIL).to_owned()
 }
 
 fn tail(text: &str, most: usize) -> &str {
@@ -383,14 +378,16 @@ mod tests {
     }
 
     #[test]
-    fn passwords_of_urls_are_not_shown() {
-        let command = Cmd::new("sh", "trying").args(["-c", "echo $1 >&2; exit 1", "sh"]);
+    fn passwords_and_keys_of_urls_are_not_shown() {
+        let command = Cmd::new("sh", "trying").args(["-c", "echo $* >&2; exit 1", "sh"]);
         let command = command.arg("http://user:hunter2@mirror.example/");
+        let command = command.arg("rbd:pool/image:key=hunter2");
         for shown in [
             command.to_string(),
             format!("{:#}", command.run().unwrap_err()),
         ] {
             assert!(shown.contains("***@mirror.example"), "{shown}");
+            assert!(shown.contains("image:key=***"), "{shown}");
             assert!(!shown.contains("hunter2"), "{shown}");
         }
     }

@@ -11,7 +11,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +20,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, renameat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, symlinkat, unlinkat};
+use xattr::FileExt;
 
 /// A file that a guest may have written is read up to this size, so that it
 /// cannot fill the node's memory.
@@ -93,7 +95,7 @@ impl Root {
         let (parent, name) = self.parent(path)?;
         let temporary = temporary_name(&name);
         self.write_at(&parent, &temporary, bytes.as_ref(), mode)
-            .and_then(|()| {
+            .and_then(|_| {
                 renameat(
                     parent.as_fd(),
                     temporary.as_os_str(),
@@ -112,7 +114,56 @@ impl Root {
             .with_context(|| self.doing("writing", path))
     }
 
-    fn write_at(&self, parent: &OwnedFd, name: &OsStr, bytes: &[u8], mode: u32) -> Result<()> {
+    /// Gives an existing regular file these bytes and keeps its owner, mode and
+    /// extended attributes (an SELinux label is one). A symbolic link is
+    /// followed, inside the root, and stays. Whole or not at all, and on the
+    /// medium when it returns.
+    pub fn rewrite(&self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<()> {
+        let doing = || self.doing("writing", path.as_ref());
+        let old = self.open_file(path.as_ref())?;
+        if !old.metadata().with_context(doing)?.is_file() {
+            bail!("{}: not a regular file", doing());
+        }
+        let place = self.place_of(&old).with_context(doing)?;
+        self.replace(&place, bytes.as_ref(), |file| keep_attributes(&old, file))
+            .with_context(doing)
+    }
+
+    /// The path inside the root, without links, of an open file.
+    fn place_of(&self, file: &File) -> Result<PathBuf> {
+        let absolute = |fd: i32| std::fs::read_link(format!("/proc/self/fd/{fd}"));
+        let place = absolute(file.as_raw_fd())?;
+        let inside = place.strip_prefix(absolute(self.dir.as_raw_fd())?)?;
+        Ok(inside.to_owned())
+    }
+
+    /// Puts a new file in a file's place, after `prepare` has given it its
+    /// attributes.
+    fn replace(
+        &self,
+        place: &Path,
+        bytes: &[u8],
+        prepare: impl FnOnce(&File) -> Result<()>,
+    ) -> Result<()> {
+        let (parent, name) = self.parent(place)?;
+        let temporary = temporary_name(&name);
+        let remove = || {
+            let flag = UnlinkatFlags::NoRemoveDir;
+            let _ = unlinkat(parent.as_fd(), temporary.as_os_str(), flag);
+        };
+        // One that a killed run left behind, of the same process id.
+        remove();
+        self.write_at(&parent, &temporary, bytes, 0o600)
+            .and_then(|file| {
+                prepare(&file)?;
+                file.sync_all()?;
+                let (from, to) = (temporary.as_os_str(), name.as_os_str());
+                renameat(parent.as_fd(), from, parent.as_fd(), to).context("renaming it into place")
+            })
+            .inspect_err(|_| remove())
+    }
+
+    fn write_at(&self, parent: &OwnedFd, name: &OsStr, bytes: &[u8], mode: u32) -> Result<File> {
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = nix::fcntl::openat(parent.as_fd(), name, flags, Mode::from_bits_truncate(0o600))?;
@@ -122,7 +173,7 @@ impl Root {
         // directory give its group.
         fchown(&file, Some(Uid::from_raw(0)), Some(Gid::from_raw(0)))?;
         fchmod(&file, Mode::from_bits_truncate(mode))?;
-        Ok(())
+        Ok(file)
     }
 
     /// Makes a directory and its parents, those that are missing with mode
@@ -194,6 +245,33 @@ impl Root {
         Ok(names)
     }
 
+    /// The path, without links, of the file or directory that `path` leads to
+    /// inside the root; `None` if there is none.
+    pub fn real_path(&self, path: impl AsRef<Path>) -> Result<Option<PathBuf>> {
+        let path = path.as_ref();
+        let fd = match self.resolve(path, OFlag::O_PATH, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
+            Err(error) => return Err(error).with_context(|| self.doing("opening", path)),
+        };
+        let place = self.place_of(&File::from(fd));
+        place.map(Some).with_context(|| self.doing("finding", path))
+    }
+
+    /// What the symbolic link `path` itself says; `None` if there is no such
+    /// link.
+    pub fn read_link(&self, path: impl AsRef<Path>) -> Result<Option<PathBuf>> {
+        let path = path.as_ref();
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
+        let fd = match self.resolve(path, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
+            Err(error) => return Err(error).with_context(|| self.doing("opening", path)),
+        };
+        // An empty name means the descriptor itself, which may be no link.
+        Ok(nix::fcntl::readlinkat(fd, "").ok().map(PathBuf::from))
+    }
+
     /// An open file inside the root, for reading.
     pub fn open_file(&self, path: impl AsRef<Path>) -> Result<File> {
         let path = path.as_ref();
@@ -247,6 +325,25 @@ impl Root {
         self.resolve(path, flags, Mode::empty())
             .with_context(|| self.doing("opening", path))
     }
+}
+
+/// Gives the file `new` the owner, mode and extended attributes of `old`. In
+/// this order: a new owner takes set-id bits and capabilities away.
+fn keep_attributes(old: &File, new: &File) -> Result<()> {
+    let metadata = old.metadata()?;
+    let (owner, group) = (metadata.uid(), metadata.gid());
+    fchown(new, Some(Uid::from_raw(owner)), Some(Gid::from_raw(group)))?;
+    fchmod(new, Mode::from_bits_truncate(metadata.mode() & 0o7777))?;
+    for name in old.list_xattr().context("listing extended attributes")? {
+        let keep = || -> std::io::Result<()> {
+            match old.get_xattr(&name)? {
+                Some(value) => new.set_xattr(&name, &value),
+                None => Ok(()),
+            }
+        };
+        keep().with_context(|| format!("keeping the attribute {}", name.to_string_lossy()))?;
+    }
+    Ok(())
 }
 
 fn temporary_name(name: &OsStr) -> OsString {
@@ -310,6 +407,56 @@ mod tests {
         nix::unistd::mkfifo(&root.path().join("fifo"), Mode::S_IRWXU).unwrap();
         let error = root.read("fifo").unwrap_err();
         assert!(format!("{error:#}").contains("not a regular file"));
+    }
+
+    #[test]
+    fn rewriting_keeps_owner_mode_attributes_and_links() {
+        let (outer, root) = rooted();
+        let file = root.path().join("etc/real");
+        std::fs::create_dir(root.path().join("etc")).unwrap();
+        std::fs::write(&file, "old").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o2640)).unwrap();
+        let is_root = nix::unistd::geteuid().is_root();
+        if is_root {
+            std::os::unix::fs::chown(&file, Some(7), Some(8)).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o2640)).unwrap();
+            xattr::set(&file, "trusted.label", b"x").unwrap();
+        }
+        symlink("/etc/real", root.path().join("link")).unwrap();
+        root.rewrite("link", "new").unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "new");
+        assert!(root.path().join("link").is_symlink());
+        let metadata = std::fs::metadata(&file).unwrap();
+        assert_eq!(metadata.mode() & 0o7777, 0o2640);
+        if is_root {
+            assert_eq!((metadata.uid(), metadata.gid()), (7, 8));
+            let label = xattr::get(&file, "trusted.label").unwrap();
+            assert_eq!(label.as_deref(), Some(&b"x"[..]));
+        }
+        assert_eq!(root.list("etc").unwrap(), ["real"]);
+        std::fs::write(outer.path().join("passwd"), "precious").unwrap();
+        symlink("../passwd", root.path().join("out")).unwrap();
+        assert!(root.rewrite("out", "new").is_err());
+        assert!(root.rewrite("etc", "new").is_err());
+        assert!(root.rewrite("missing", "new").is_err());
+        let passwd = std::fs::read_to_string(outer.path().join("passwd"));
+        assert_eq!(passwd.unwrap(), "precious");
+    }
+
+    #[test]
+    fn links_are_told_and_resolved_inside() {
+        let (_outer, root) = rooted();
+        root.write("etc/default/grub", "x", 0o644).unwrap();
+        root.symlink("/etc/default/grub", "etc/sysconfig").unwrap();
+        root.symlink("/dev/null", "etc/masked").unwrap();
+        let real = |path| root.real_path(path).unwrap();
+        assert_eq!(real("/etc/sysconfig"), Some("etc/default/grub".into()));
+        assert_eq!(real("/etc/masked"), None);
+        assert_eq!(real("../.."), Some("".into()));
+        let link = |path| root.read_link(path).unwrap();
+        assert_eq!(link("etc/masked"), Some("/dev/null".into()));
+        assert_eq!(link("etc/default/grub"), None);
+        assert_eq!(link("etc/none"), None);
     }
 
     #[test]

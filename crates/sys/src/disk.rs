@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
 use nix::libc;
 use nix::sys::statvfs::fstatvfs;
 
@@ -178,6 +178,40 @@ impl Disk {
             .with_context(|| format!("writing {} at byte {offset}", self.path.display()))
     }
 
+    /// Makes `length` bytes at byte `offset` read as zeros: a hole in a file,
+    /// and whatever a device does for it.
+    pub fn zero(&self, offset: u64, length: u64) -> Result<()> {
+        let doing = || format!("zeroing {} at byte {offset}", self.path.display());
+        let quick = match self.kind {
+            Kind::File => fallocate(
+                &self.file,
+                FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE,
+                i64::try_from(offset)?,
+                i64::try_from(length)?,
+            ),
+            Kind::Block => block::zero_out(&self.file, offset, length),
+        };
+        match quick {
+            Ok(()) => Ok(()),
+            // Parts of sectors, or a filesystem without holes.
+            Err(Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOTTY) => {
+                self.write_zeros(offset, length)
+            }
+            Err(error) => Err(error).with_context(doing),
+        }
+    }
+
+    fn write_zeros(&self, mut offset: u64, length: u64) -> Result<()> {
+        let end = offset + length;
+        let zeros = vec![0; usize::try_from(EDGE.min(length))?];
+        while offset < end {
+            let now = (end - offset).min(EDGE);
+            self.write_at(&zeros[..now as usize], offset)?;
+            offset += now;
+        }
+        Ok(())
+    }
+
     /// Flushes what was written to the medium.
     pub fn sync(&self) -> Result<()> {
         self.file
@@ -249,6 +283,21 @@ mod tests {
         holder.join().unwrap();
     }
 
+    #[test]
+    fn a_file_without_a_name_can_be_a_disk() {
+        use std::os::fd::AsRawFd;
+        let image = tempfile::tempfile().unwrap();
+        image.set_len(1 << 20).unwrap();
+        let path = format!("/proc/self/fd/{}", image.as_raw_fd());
+        Disk::claim(Path::new(&path))
+            .unwrap()
+            .write_at(b"x", 0)
+            .unwrap();
+        let mut byte = [0];
+        image.read_exact_at(&mut byte, 0).unwrap();
+        assert_eq!(byte, *b"x");
+    }
+
     /// As a disk that was LUKS2 with `--luks2-metadata-size=4m`: mkfs leaves
     /// that header, and blkid took the new filesystem for a LUKS one.
     #[test]
@@ -271,6 +320,32 @@ mod tests {
             let text = probe.read().unwrap_err().to_string();
             assert!(text.contains("exit status 2"), "{place}: {text}");
         }
+    }
+
+    #[test]
+    fn zeroed_parts_are_zeros_and_their_neighbours_stay() {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        image.as_file().write_all_at(&[7; 64 << 10], 0).unwrap();
+        let zeroed = |disk: &Disk, from: usize, length: usize| {
+            disk.zero(from as u64, length as u64).unwrap();
+            let mut bytes = vec![1; 64 << 10];
+            disk.read_at(&mut bytes, 0).unwrap();
+            let zeros = bytes.iter().filter(|byte| **byte == 0).count();
+            bytes[from..from + length].iter().all(|byte| *byte == 0) && zeros == length
+        };
+        let disk = Disk::claim(image.path()).unwrap();
+        assert!(zeroed(&disk, 1000, 30_000));
+        drop(disk);
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root");
+            return;
+        }
+        image.as_file().write_all_at(&[7; 64 << 10], 0).unwrap();
+        let device = LoopDevice::attach(image.path(), Extent::default(), false).unwrap();
+        let disk = Disk::claim(device.path()).unwrap();
+        assert!(zeroed(&disk, 4096, 8192));
+        disk.write_at(&[7; 64 << 10], 0).unwrap();
+        assert!(zeroed(&disk, 100, 5000));
     }
 
     #[test]

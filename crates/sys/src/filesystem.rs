@@ -1,11 +1,13 @@
 //! Making filesystems, in a form that the boot loader and the kernels of every
 //! supported suite can read.
 
+use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
 use crate::command::Cmd;
+use crate::loopdev::Extent;
 
 /// The filesystems a root can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -97,6 +99,26 @@ impl Filesystem {
     }
 }
 
+/// Gives the unmounted ext filesystem on `device` another UUID or label. It is
+/// checked first: with checksums, all that depends on the UUID is rewritten.
+pub fn set_ext_identity(device: &Path, uuid: Option<&str>, label: Option<&str>) -> Result<()> {
+    let on = device.display();
+    if uuid.is_some() {
+        const CORRECTED: i32 = 1;
+        Cmd::new("e2fsck", format!("checking the filesystem on {on}"))
+            .args(["-f", "-p"])
+            .arg(device)
+            .read_answer(&[CORRECTED])?;
+    }
+    let mut command = Cmd::new("tune2fs", format!("naming the filesystem on {on}")).arg("-f");
+    for (option, value) in [("-U", uuid), ("-L", label)] {
+        if let Some(value) = value {
+            command = command.args([option, value]);
+        }
+    }
+    command.arg(device).run()
+}
+
 /// The UUID of the filesystem on `device`, read anew from the device.
 pub fn probe_uuid(device: &Path) -> Result<String> {
     Cmd::new(
@@ -108,6 +130,69 @@ pub fn probe_uuid(device: &Path) -> Result<String> {
     .read()
 }
 
+/// What a disk or a part of it holds, by its signatures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// No signature that blkid knows.
+    Nothing,
+    /// Signatures of more than one kind: nobody can tell which is stale.
+    Ambiguous,
+    /// One that is known.
+    Known(Signature),
+}
+
+/// The signature of a filesystem, a swap area, or the like.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signature {
+    /// blkid's word for the type: `ext4`, `swap`, `LVM2_member`, …
+    pub kind: String,
+    /// Its UUID in its own notation, if it has one.
+    pub uuid: Option<String>,
+    /// Its label, if it has one.
+    pub label: Option<String>,
+}
+
+/// Looks what `extent` of a disk or a disk's image at `path` holds, without
+/// writing to it and without attaching anything.
+pub fn probe(path: &Path, extent: Extent) -> Result<Content> {
+    let description = format!("probing {} at byte {}", path.display(), extent.offset);
+    // To blkid a missing file and an empty one are the same.
+    File::open(path).with_context(|| description.clone())?;
+    let mut command = Cmd::new("blkid", description)
+        .args(["--probe", "--output", "export", "--usages"])
+        .args(["filesystem,raid,crypto,other", "--offset"])
+        .arg(extent.offset.to_string());
+    if extent.length != 0 {
+        command = command.arg("--size").arg(extent.length.to_string());
+    }
+    const NOTHING: i32 = 2;
+    const AMBIGUOUS: i32 = 8;
+    let (status, text) = command.arg(path).read_answer(&[NOTHING, AMBIGUOUS])?;
+    Ok(match status {
+        NOTHING => Content::Nothing,
+        AMBIGUOUS => Content::Ambiguous,
+        _ => known(&text),
+    })
+}
+
+/// Parses blkid's export format, in which special characters are escaped.
+fn known(text: &str) -> Content {
+    let value = |name: &str| {
+        let line = |line: &str| Some(line.strip_prefix(name)?.strip_prefix('=')?.to_owned());
+        text.lines()
+            .find_map(line)
+            .filter(|value| !value.is_empty())
+    };
+    match value("TYPE") {
+        Some(kind) => Content::Known(Signature {
+            kind,
+            uuid: value("UUID"),
+            label: value("LABEL"),
+        }),
+        None => Content::Nothing,
+    }
+}
+
 /// A new random (version 4) UUID.
 pub fn new_uuid() -> Result<String> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/uuid")
@@ -117,4 +202,37 @@ pub fn new_uuid() -> Result<String> {
         bail!("reading /proc/sys/kernel/random/uuid: unexpected content");
     }
     Ok(uuid.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_an_image_is_probed_by_itself() {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        let file = image.as_file();
+        file.set_len(64 << 20).unwrap();
+        let part = Extent {
+            offset: 8 << 20,
+            length: 32 << 20,
+        };
+        assert_eq!(probe(image.path(), part).unwrap(), Content::Nothing);
+        let uuid = "6f4a1f6e-3a10-4f5c-8a3a-0c3f5d0b6a11";
+        let make = Cmd::new("mkfs.ext4", "making a filesystem")
+            .args(["-q", "-F", "-L", "a b", "-U", uuid, "-E", "offset=8388608"])
+            .arg(image.path())
+            .arg("32M");
+        make.run().unwrap();
+        let Content::Known(found) = probe(image.path(), part).unwrap() else {
+            panic!("nothing found");
+        };
+        assert_eq!(found.kind, "ext4");
+        assert_eq!(found.uuid.as_deref(), Some(uuid));
+        assert!(found.label.is_some());
+        let whole = probe(image.path(), Extent::default()).unwrap();
+        assert_eq!(whole, Content::Nothing);
+        let missing = probe(Path::new("/nonexistent"), part).unwrap_err();
+        assert!(format!("{missing:#}").contains("/nonexistent"));
+    }
 }

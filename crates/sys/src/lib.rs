@@ -17,7 +17,10 @@ pub mod lock;
 pub mod loopdev;
 pub mod mount;
 pub mod partition;
+pub mod server;
+pub mod source_disk;
 pub mod supervise;
+pub mod userspace_disk;
 
 pub use command::Cmd;
 pub use contained::Root;

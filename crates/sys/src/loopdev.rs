@@ -226,8 +226,9 @@ fn make_node(path: &Path, number: u32) -> Result<()> {
 /// block device, or a part of it; by whatever name they were given it.
 pub fn users_of(file: &Path) -> Result<Vec<PathBuf>> {
     let doing = || format!("examining {}", file.display());
-    let path = file.canonicalize().with_context(doing)?;
-    let metadata = std::fs::metadata(&path).with_context(doing)?;
+    let metadata = std::fs::metadata(file).with_context(doing)?;
+    // A file may be open, and have no name any more.
+    let path = file.canonicalize().unwrap_or_else(|_| file.to_owned());
     let mut users = Vec::new();
     let entries = std::fs::read_dir("/sys/block").context("reading /sys/block")?;
     for entry in entries {

@@ -54,6 +54,43 @@ impl Mount {
         Self::new(source, target, "", MsFlags::MS_BIND, "")
     }
 
+    /// The same for reading only; no program there gets another user's rights.
+    /// `source` may also be a file, and `target` is one then.
+    pub fn bind_read_only(source: &Path, target: &Path) -> Result<Self> {
+        let mount = Self::bind(source, target)?;
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        mount.remount(flags | MsFlags::MS_NOSUID)?;
+        Ok(mount)
+    }
+
+    /// Allows no more writing to this filesystem by way of this mount.
+    pub fn make_read_only(&self) -> Result<()> {
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        self.remount(flags | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC)
+    }
+
+    fn remount(&self, flags: MsFlags) -> Result<()> {
+        let none: Option<&str> = None;
+        nix::mount::mount(none, &self.target, none, flags, none)
+            .with_context(|| format!("making {} read-only", self.target.display()))
+    }
+
+    /// Has this filesystem, and what is mounted on it later, seen alike in the
+    /// mount namespaces of programs that are started now.
+    pub fn share(&self) -> Result<()> {
+        let none: Option<&str> = None;
+        nix::mount::mount(none, &self.target, none, MsFlags::MS_SHARED, none)
+            .with_context(|| format!("sharing the mount {}", self.target.display()))
+    }
+
+    /// Takes charge of a filesystem that a program has mounted on `target`.
+    pub fn of_program(target: &Path) -> Self {
+        Self {
+            target: target.to_owned(),
+            mounted: true,
+        }
+    }
+
     /// The directory this filesystem is mounted on.
     pub fn target(&self) -> &Path {
         &self.target

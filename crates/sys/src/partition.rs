@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use anyhow::{Result, bail};
 
 use crate::command::Cmd;
 use crate::loopdev::Extent;
+
+pub mod table;
 
 /// The kinds of partition table we write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,56 +112,13 @@ pub fn create(
 /// Reads the partition table of a disk, in the table's order.
 pub fn read(disk: &Path) -> Result<Vec<Partition>> {
     let doing = format!("reading the partition table of {}", disk.display());
-    let text = Cmd::new("sfdisk", &doing).arg("--json").arg(disk).read()?;
-    parse(&text).context(doing)
-}
-
-#[derive(Deserialize)]
-struct Dump {
-    partitiontable: Table,
-}
-
-#[derive(Deserialize)]
-struct Table {
-    sectorsize: Option<u64>,
-    #[serde(default)]
-    partitions: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    start: u64,
-    size: u64,
-    #[serde(rename = "type")]
-    type_code: String,
-    uuid: Option<String>,
-}
-
-/// Parses what `sfdisk --json` prints.
-fn parse(text: &str) -> Result<Vec<Partition>> {
-    let table = serde_json::from_str::<Dump>(text)
-        .context("parsing sfdisk's output")?
-        .partitiontable;
-    let sector = table.sectorsize.unwrap_or(512);
-    let bytes = |sectors: u64| {
-        sectors
-            .checked_mul(sector)
-            .context("a size past all bounds")
+    let table = table::read_known(disk, &doing)?;
+    let partition = |entry: &table::Entry| Partition {
+        extent: entry.extent(table.sector_size),
+        type_code: entry.kind.clone(),
+        uuid: entry.uuid.as_ref().map(|uuid| uuid.to_ascii_lowercase()),
     };
-    table
-        .partitions
-        .into_iter()
-        .map(|entry| {
-            Ok(Partition {
-                extent: Extent {
-                    offset: bytes(entry.start)?,
-                    length: bytes(entry.size)?,
-                },
-                type_code: entry.type_code,
-                uuid: entry.uuid.map(|uuid| uuid.to_ascii_lowercase()),
-            })
-        })
-        .collect()
+    Ok(table.partitions.iter().map(partition).collect())
 }
 
 #[cfg(test)]
@@ -184,12 +142,5 @@ mod tests {
             assert!(made[2].extent.length > 230 * mib);
             assert!(made.iter().all(|p| p.extent.offset % mib == 0));
         }
-    }
-
-    #[test]
-    fn hostile_numbers_are_an_error() {
-        let text = r#"{"partitiontable":{"sectorsize":512,"partitions":
-            [{"start":18446744073709551615,"size":1,"type":"83"}]}}"#;
-        assert!(parse(text).is_err());
     }
 }

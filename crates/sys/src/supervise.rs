@@ -13,7 +13,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
-use crate::interrupt;
+use crate::{interrupt, server};
 
 /// How long the worker may take to clean up after a termination signal before
 /// it is killed.
@@ -46,19 +46,54 @@ pub fn run(work: impl FnOnce() -> u8) -> Result<u8> {
     }
 }
 
-/// Ends every other process of the namespace that [`run`] made: daemons that a
-/// hook left behind would keep the target mounted. Does nothing elsewhere.
+/// Ends every other process of the namespace that [`run`] made, but for
+/// [`crate::server::Server`]s: daemons that a hook left behind would keep the
+/// target mounted. Does nothing elsewhere.
 pub fn end_others() {
     if std::process::id() != 1 {
         return;
     }
-    let all = Pid::from_raw(-1);
-    if kill(all, Signal::SIGKILL).is_ok() {
-        // Being PID 1, we reap what was orphaned.
-        while let Ok(status) = waitpid(all, Some(WaitPidFlag::empty())) {
-            tracing::debug!("ended a leftover process: {status:?}");
+    if let Err(error) = end_all_but(&server::running()) {
+        tracing::warn!("ending leftover processes: {error:#}");
+    }
+}
+
+fn end_all_but(keep: &[Pid]) -> Result<()> {
+    // One that is ended may have started another one meanwhile.
+    loop {
+        let others = others(keep)?;
+        if others.is_empty() {
+            return Ok(());
+        }
+        for other in &others {
+            // An error means that it has ended already.
+            let _ = kill(*other, Signal::SIGKILL);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        for other in others {
+            // Being PID 1, we reap what is orphaned, and only that: who keeps
+            // a process waits for it.
+            let ended = waitpid(other, Some(WaitPidFlag::WNOHANG));
+            tracing::debug!("ending a leftover process: {ended:?}");
         }
     }
+}
+
+/// The other processes of this namespace, whose /proc is mounted.
+fn others(keep: &[Pid]) -> Result<Vec<Pid>> {
+    let doing = "listing the processes in /proc";
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").context(doing)? {
+        let name = entry.context(doing)?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let pid = Pid::from_raw(pid);
+        if pid.as_raw() != 1 && !keep.contains(&pid) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
 }
 
 fn enter(parent: Pid) -> Result<()> {

@@ -1,12 +1,15 @@
 //! Debian's ganeti-instance-debootstrap, its `create` called as Ganeti does.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use p2v_sys::Cmd;
 use p2v_sys::lock::FileLock;
 
+use crate::entry_points;
 use crate::ganeti_env::Instance;
 use crate::namespace;
 use crate::place;
@@ -103,6 +106,37 @@ impl InstanceDebootstrap {
             Ok(start.elapsed())
         })
     }
+}
+
+/// Runs its `export` of the instance's first disk, which has no partitions, as
+/// Ganeti does; the stream goes to `output`.
+pub fn export(instance: &Instance, output: &Path) -> Result<()> {
+    let dir = tempfile::tempdir().context("making a directory")?;
+    let defaults = dir.path().join("defaults");
+    std::fs::write(&defaults, "PARTITION_STYLE=none\n").context("writing the peer's settings")?;
+    let stream = File::create(output).with_context(|| format!("making {}", output.display()))?;
+    let instance = entry_points::exported(instance);
+    let run = || {
+        let output = Command::new(Path::new(OS_DIR).join("export"))
+            .current_dir(OS_DIR)
+            .env_clear()
+            .envs(instance.environment())
+            .env("OS_VARIANT", "")
+            .stdin(Stdio::null())
+            .stdout(stream)
+            .stderr(Stdio::piped())
+            .spawn()
+            .and_then(std::process::Child::wait_with_output)
+            .context("running instance-debootstrap's export")?;
+        if !output.status.success() {
+            bail!(
+                "instance-debootstrap's export failed: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        Ok(())
+    };
+    namespace::with_binds(&[(defaults.clone(), PathBuf::from(DEFAULTS))], run)
 }
 
 /// Removes the caches of other lists of packages: each takes 1.5 GB, and a

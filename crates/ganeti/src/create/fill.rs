@@ -6,15 +6,16 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Result;
-use p2v_bootloader::{Console, Menu};
+use p2v_bootloader::Menu;
 use p2v_bootstrap::CachedRoot;
 use p2v_sys::{Root, interrupt};
 
 use super::host_keys::{HostKey, HostKeys};
 use super::identity;
 use super::kernel::{self, Kernel};
-use super::layout::Layout;
 use super::plan::Plan;
+use crate::boot_loader::consoles;
+use crate::layout::Layout;
 
 /// What the root now has.
 pub struct Filled {
@@ -22,8 +23,6 @@ pub struct Filled {
     pub host_keys: Vec<HostKey>,
     /// Its kernel.
     pub kernel: Kernel,
-    /// What its boot loader boots.
-    pub menu: Menu,
 }
 
 /// Fills the filesystem `uuid`, mounted on `target`.
@@ -47,21 +46,29 @@ pub fn fill(
     identity::authorize(&root, &plan.authorized_keys)?;
     let host_keys = keys.install(&root)?;
     run_hooks(plan, layout, target)?;
+    // After the hooks: what is set for this instance goes over what they do
+    // for all.
+    if let Some(hash) = &plan.settings.root_password_hash {
+        identity::set_root_password(&root, hash.as_str())?;
+    }
+    if let Some(zone) = &plan.settings.timezone {
+        identity::set_timezone(&root, zone)?;
+    }
     interrupt::check()?;
     let kernel = Kernel::newest(&root)?;
     let menu = Menu {
         root_uuid: uuid.to_owned(),
         kernel: kernel.path(),
         initrd: kernel.initrd_path(),
+        title: "p2v-target: boot into RAM".to_owned(),
+        // The interfaces are named by MAC in the root, so that the kernel's
+        // own names, unlike udev's, are right from the start.
+        options: " net.ifnames=0",
         consoles: consoles(&plan.job.hypervisor, plan.job.serial_console()),
     };
     kernel::install(&root, &kernel, &menu, &plan.paths.cache_dir)?;
     root.remove_file(p2v_ramboot::INCOMPLETE)?;
-    Ok(Filled {
-        host_keys,
-        kernel,
-        menu,
-    })
+    Ok(Filled { host_keys, kernel })
 }
 
 /// Runs the hooks with what Ganeti set and instance-debootstrap's variables.
@@ -84,27 +91,4 @@ fn run_hooks(plan: &Plan, layout: &Layout, target: &Path) -> Result<()> {
         environment.insert(name.into(), value);
     }
     plan.hooks.run(&environment, settings.hook_timeout)
-}
-
-/// The consoles of an instance; the last one is where init speaks.
-fn consoles(hypervisor: &str, serial: bool) -> Vec<Console> {
-    match hypervisor {
-        "xen-pvm" => vec![Console::Screen, Console::Xen],
-        _ if serial => vec![Console::Screen, Console::Serial],
-        _ => vec![Console::Screen],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn consoles_follow_the_hypervisor() {
-        use Console::{Screen, Serial, Xen};
-        assert_eq!(consoles("kvm", true), [Screen, Serial]);
-        assert_eq!(consoles("kvm", false), [Screen]);
-        assert_eq!(consoles("xen-pvm", false), [Screen, Xen]);
-        assert_eq!(consoles("xen-hvm", true), [Screen, Serial]);
-    }
 }

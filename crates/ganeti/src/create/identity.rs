@@ -1,7 +1,9 @@
 //! What makes the root this instance's own: its names, its resolver, its
 //! machine id, and who may log in.
 
-use anyhow::{Context, Result};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
 use p2v_sys::Root;
 
 /// Keys only, in sshd's own drop-in directory, before Debian's defaults.
@@ -49,6 +51,52 @@ pub fn authorize(root: &Root, authorized_keys: &str) -> Result<()> {
     Ok(())
 }
 
+/// Where time zones are, in a root and on the node.
+const ZONES: &str = "/usr/share/zoneinfo";
+
+/// Gives root this password, by its hash.
+pub fn set_root_password(root: &Root, hash: &str) -> Result<()> {
+    const SHADOW: &str = "/etc/shadow";
+    let text = root.read_text(SHADOW)?.unwrap_or_default();
+    let mut found = false;
+    let lines = text.lines().map(|line| {
+        let mut fields: Vec<&str> = line.split(':').collect();
+        if fields.len() > 2 && fields[0] == "root" {
+            fields[1] = hash;
+            found = true;
+        }
+        fields.join(":") + "\n"
+    });
+    let changed: String = lines.collect();
+    if !found {
+        bail!("setting root's password: {SHADOW} in the root has no line for root");
+    }
+    root.rewrite(SHADOW, changed)
+}
+
+/// Fails if this node knows time zones, but not this one: the root will hardly
+/// know it then.
+pub fn check_timezone(zone: &str) -> Result<()> {
+    let zones = Path::new(ZONES);
+    if zones.is_dir() && !zones.join(zone).is_file() {
+        bail!("checking TIMEZONE: there is no time zone {zone} in {ZONES} on this node");
+    }
+    Ok(())
+}
+
+/// Sets the time zone: the root's own, or a copy of the node's.
+pub fn set_timezone(root: &Root, zone: &str) -> Result<()> {
+    let path = format!("{ZONES}/{zone}");
+    if root.exists(&path) {
+        root.symlink(&path, "/etc/localtime")?;
+    } else {
+        let bytes = std::fs::read(&path)
+            .with_context(|| format!("reading {path} on the node: the root has no such zone"))?;
+        root.write("/etc/localtime", bytes, 0o644)?;
+    }
+    root.write("/etc/timezone", format!("{zone}\n"), 0o644)
+}
+
 fn hosts(instance: &str) -> String {
     let short = instance.split('.').next().unwrap_or(instance);
     let names = if short == instance {
@@ -85,7 +133,7 @@ fn machine_id() -> Result<String> {
 fn resolv_conf() -> Result<String> {
     let path = [RESOLVED_SERVERS, "/etc/resolv.conf"]
         .into_iter()
-        .find(|path| std::path::Path::new(path).exists());
+        .find(|path| Path::new(path).exists());
     let Some(path) = path else {
         return Ok(String::new());
     };
@@ -115,6 +163,41 @@ mod tests {
     fn a_short_name_stands_once_in_hosts() {
         assert!(hosts("web").contains("127.0.1.1\tweb\n"));
         assert!(hosts("web.example.org").contains("127.0.1.1\tweb.example.org web\n"));
+    }
+
+    #[test]
+    fn root_gets_its_password_and_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        assert!(set_root_password(&root, "!").is_err());
+        root.write(
+            "/etc/shadow",
+            "rooty:x:1:\nroot::19000:0:99999:7:::\nbin:*:1:\n",
+            0o640,
+        )
+        .unwrap();
+        set_root_password(&root, "$6$a$b").unwrap();
+        let text = root.read_text("/etc/shadow").unwrap().unwrap();
+        assert_eq!(
+            text,
+            "rooty:x:1:\nroot:$6$a$b:19000:0:99999:7:::\nbin:*:1:\n"
+        );
+    }
+
+    #[test]
+    fn the_roots_own_zone_goes_over_the_nodes() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        assert!(set_timezone(&root, "No/Where").is_err());
+        root.write("/usr/share/zoneinfo/No/Where", "", 0o644)
+            .unwrap();
+        set_timezone(&root, "No/Where").unwrap();
+        let link = std::fs::read_link(dir.path().join("etc/localtime")).unwrap();
+        assert_eq!(link, Path::new("/usr/share/zoneinfo/No/Where"));
+        assert_eq!(
+            root.read_text("/etc/timezone").unwrap().unwrap(),
+            "No/Where\n"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Ganeti's `create` entry point: a disk that boots wholly into RAM.
 //!
 //! Everything is checked, and the bootstrap root made ready, before the first
-//! write ([`plan`]). Then the disk is made unbootable, laid out ([`layout`]),
+//! write ([`plan`]). Then the disk is made unbootable, laid out ([`crate::layout`]),
 //! filled ([`fill`]) and, as the last write, given its boot loader. A failure
 //! on the way, or a SIGKILL, leaves a disk that does not boot.
 //!
@@ -11,35 +11,41 @@
 mod fill;
 mod host_keys;
 mod identity;
-mod kernel;
-mod layout;
+pub(crate) mod kernel;
 mod plan;
-mod state;
+pub(crate) mod state;
 
 use std::time::Instant;
 
 use anyhow::{Context, Error, Result};
 use nix::mount::MsFlags;
-use p2v_bootloader::{Platform, bios, efi, image};
+use p2v_bootloader::Start;
 use p2v_bootstrap::CachedRoot;
 use p2v_sys::filesystem::{self, Filesystem};
 use p2v_sys::{Mount, supervise};
 
+use crate::boot_loader;
 use crate::environment::Environment;
+use crate::layout::{self, Layout};
+use crate::scratch;
 use fill::Filled;
-use layout::Layout;
 use plan::Plan;
 use state::InstanceState;
 
 /// Makes the disk that the environment asks for.
 pub fn run(environment: &Environment) -> Result<()> {
     let start = Instant::now();
-    let plan = Plan::make(environment)?;
-    let _scratch = mount_scratch(&plan)?;
+    let mut plan = Plan::make(environment)?;
+    let _scratch = scratch::mount(&plan.paths)?;
     let cached = plan.bootstrap_root()?;
     plan.check_size(&cached)?;
-    let made = make_disk(&plan, &cached).map_err(|error| leave_unbootable(&plan, error))?;
+    let made = make_disk(&plan, &cached).map_err(|error| {
+        let error = plan.attached.explain(error);
+        leave_unbootable(&plan, error)
+    })?;
     report(&plan, &made)?;
+    drop(plan.disk);
+    plan.attached.close()?;
     tracing::info!(
         "{} is ready to start, made in {:.1} s",
         plan.job.instance,
@@ -74,7 +80,7 @@ fn make_disk(plan: &Plan, cached: &CachedRoot) -> Result<Made> {
     let filled = fill_mounted(plan, cached, &layout, &uuid, &mount)?;
     mount.close()?;
     layout.check_root(&uuid)?;
-    install_boot_loader(plan, &layout, &filled)?;
+    boot_loader::install(&plan.disk, &layout, &Start::of_menu(&uuid))?;
     layout.close()?;
     plan.disk.sync()?;
     Ok(Made { uuid, filled })
@@ -113,21 +119,9 @@ fn clear_leftovers(mount: &Mount) -> Result<()> {
     Ok(())
 }
 
-/// A private tmpfs for what must not reach a disk, such as host keys in the
-/// making. It is gone with the namespace.
-fn mount_scratch(plan: &Plan) -> Result<Mount> {
-    let directory = plan.paths.scratch_dir();
-    state::make_directory(&directory)?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    let mount = Mount::new("tmpfs", &directory, "tmpfs", flags, "mode=0700")?;
-    tempfile::env::override_temp_dir(&directory)
-        .map_err(|earlier| Error::msg(format!("the temporary directory is {earlier:?} already")))?;
-    Ok(mount)
-}
-
 fn mount_root(plan: &Plan, layout: &Layout) -> Result<Mount> {
     let target = plan.paths.target_dir();
-    state::make_directory(&target)?;
+    scratch::make_directory(&target)?;
     let filesystem = plan.settings.filesystem;
     let options = match filesystem {
         // No flush on each commit: the whole disk is flushed at the end, and
@@ -149,19 +143,6 @@ fn mount_root(plan: &Plan, layout: &Layout) -> Result<Mount> {
             filesystem.name()
         )
     })
-}
-
-/// The boot loader last: before it, nothing boots from this disk.
-fn install_boot_loader(plan: &Plan, layout: &Layout, filled: &Filled) -> Result<()> {
-    let Some(area) = layout.boot_area else {
-        return Ok(());
-    };
-    tracing::info!("installing the boot loader");
-    if let Some(esp) = &layout.esp {
-        efi::install(esp.path(), &image::make(Platform::Efi, &filled.menu)?)?;
-    }
-    let core = image::make(Platform::Bios, &filled.menu)?;
-    bios::install(&plan.disk, area, &core)
 }
 
 /// Makes sure that a disk whose making failed does not boot, and says so.
@@ -187,6 +168,7 @@ fn report(plan: &Plan, made: &Made) -> Result<()> {
         &InstanceState {
             version: InstanceState::VERSION,
             instance: plan.job.instance.as_str(),
+            uuid: plan.job.uuid.as_deref(),
             created: seconds_since_1970(),
             suite: &plan.settings.suite,
             partition_style: plan.settings.partition_style.name(),

@@ -3,16 +3,18 @@
 use std::ffi::OsString;
 
 use anyhow::{Result, bail};
-use p2v_bootloader::{Platform, efi};
 use p2v_bootstrap::{Cache, CachePolicy, CachedRoot, Recipe};
 use p2v_parts::Parts;
 use p2v_sys::command::in_path;
 use p2v_sys::disk::Disk;
 
-use super::layout;
+use super::identity;
+use crate::attached::AttachedDisk;
+use crate::boot_loader;
 use crate::environment::Environment;
 use crate::job::Job;
-use crate::settings::{PartitionStyle, Settings, SettingsPaths};
+use crate::layout;
+use crate::settings::{Settings, SettingsPaths};
 
 /// Tools of the node that create runs, with the packages that hold them.
 const TOOLS: &[(&str, &str)] = &[
@@ -32,6 +34,8 @@ pub struct Plan {
     pub paths: SettingsPaths,
     /// The instance's first disk, claimed.
     pub disk: Disk,
+    /// What makes it reachable on this node; let go after the claim.
+    pub attached: AttachedDisk,
     /// The hooks to run.
     pub hooks: Parts,
     /// The text of root's authorized_keys.
@@ -55,8 +59,12 @@ impl Plan {
             tracing::debug!("not running the hook {name}: {}", skipped.reason);
         }
         check_fixes(&paths)?;
-        let disk = Disk::claim(job.root_disk()?)?;
-        check_sectors(&disk, settings.partition_style)?;
+        if let Some(zone) = &settings.timezone {
+            identity::check_timezone(zone)?;
+        }
+        let attached = AttachedDisk::open(job.root_disk()?, &paths)?;
+        let disk = Disk::claim(attached.path())?;
+        layout::check_sectors(&disk, settings.partition_style)?;
         if job.reinstall {
             tracing::info!("reinstalling: what {} holds is lost", disk.path().display());
         }
@@ -66,6 +74,7 @@ impl Plan {
             settings,
             paths,
             disk,
+            attached,
             hooks,
             authorized_keys,
         })
@@ -121,20 +130,6 @@ impl Plan {
     }
 }
 
-/// Partition tables count in sectors, and the instance may see other ones than
-/// the node: QEMU shows sectors of 512 bytes, whatever the disk has.
-fn check_sectors(disk: &Disk, style: PartitionStyle) -> Result<()> {
-    if style == PartitionStyle::None || disk.sector_size() == 512 {
-        return Ok(());
-    }
-    bail!(
-        "checking the sectors of {}: they have {} bytes, and a partition table needs 512; set \
-         PARTITION_STYLE=none and give the instance a kernel of the node (kernel_path, initrd_path)",
-        disk.path().display(),
-        disk.sector_size()
-    )
-}
-
 /// The hook that installs the fixes would find out only after the disk has
 /// been written.
 fn check_fixes(paths: &SettingsPaths) -> Result<()> {
@@ -155,13 +150,5 @@ fn check_tools(settings: &Settings) -> Result<()> {
             bail!("looking for {tool}: not found on this node; install {package}");
         }
     }
-    match settings.partition_style {
-        PartitionStyle::None => Ok(()),
-        PartitionStyle::Msdos => Platform::Bios.check(),
-        PartitionStyle::Gpt => {
-            Platform::Bios.check()?;
-            Platform::Efi.check()?;
-            efi::check()
-        }
-    }
+    boot_loader::check(settings.partition_style)
 }

@@ -71,7 +71,7 @@ fn what_ganeti_gives_becomes_a_job() {
     assert_eq!(job.instance.as_str(), "web1.example.com");
     assert_eq!(job.os.as_deref(), Some("p2v-target+default"));
     assert_eq!(job.variant.as_deref(), Some("default"));
-    assert_eq!(job.root_disk().unwrap(), std::path::Path::new("/dev/drbd0"));
+    assert_eq!(job.root_disk().unwrap().path, Some("/dev/drbd0".into()));
     assert_eq!(job.disks[0].backend, Some(Backend::Block));
     assert!(!job.reinstall);
     assert!(job.serial_console());
@@ -175,7 +175,7 @@ fn one_wrong_variable_is_named_with_what_is_allowed() {
             "not a number from 0 to 64",
         ),
         ("DISK_COUNT", "1e3", "not a number from 0 to 64"),
-        ("DISK_0_PATH", "", "DISK_0_PATH is not set"),
+        ("DISK_0_PATH", "", "neither DISK_0_PATH nor DISK_0_URI"),
         (
             "DISK_0_PATH",
             "drbd0",
@@ -199,18 +199,54 @@ fn one_wrong_variable_is_named_with_what_is_allowed() {
 }
 
 #[test]
-fn a_disk_that_only_the_hypervisor_reaches_is_not_supported() {
-    let text = error(&[
-        ("DISK_0_PATH", None),
-        ("DISK_0_URI", Some("kvm:rbd:rbd/disk0")),
-    ]);
-    assert!(text.contains("DISK_0_PATH is not set"), "{text}");
-    assert!(text.contains("DISK_0_URI"), "{text}");
-    // It may be so with the disks that nothing is installed on.
-    let job = given(&[("DISK_COUNT", Some("2")), ("DISK_1_URI", Some("rbd:x"))]);
-    let job = job.create_job().unwrap();
-    assert_eq!(job.disks[1].path, None);
-    assert_eq!(job.disks[1].uri.as_deref(), Some("rbd:x"));
+fn a_disk_may_have_a_uri_instead_of_a_path() {
+    let uri = ("DISK_0_URI", Some("rbd:rbd/disk0"));
+    let job = given(&[("DISK_0_PATH", None), uri]).create_job().unwrap();
+    let disk = job.root_disk().unwrap();
+    assert_eq!(disk.path, None);
+    assert_eq!(disk.uri.as_deref(), Some("rbd:rbd/disk0"));
+}
+
+const OLD_NAME: (&str, Option<&str>) = ("OLD_INSTANCE_NAME", Some("old.example.com"));
+
+#[test]
+fn rename_needs_the_old_name_and_no_disk() {
+    let job = given(&[OLD_NAME, ("DISK_COUNT", Some("0"))]);
+    let job = job.rename_job().unwrap();
+    assert_eq!(job.old_name.as_str(), "old.example.com");
+    assert!(job.job.disks.is_empty());
+    let text = format!("{:#}", given(&[]).rename_job().unwrap_err());
+    assert!(text.contains("OLD_INSTANCE_NAME is not set"), "{text}");
+}
+
+#[test]
+fn export_and_import_name_one_disk() {
+    let index = ("EXPORT_INDEX", Some("1"));
+    let snapshot = ("EXPORT_DEVICE", Some("/dev/vg/snap"));
+    let job = given(&[index, snapshot]).export_job().unwrap();
+    assert_eq!((job.index, job.disk.path), (1, Some("/dev/vg/snap".into())));
+    // The disk's own uri does not go with another path.
+    let uri = ("DISK_0_URI", Some("rbd:x"));
+    let job = given(&[("EXPORT_INDEX", Some("0")), snapshot, uri]);
+    assert_eq!(job.export_job().unwrap().disk.uri, None);
+    // Without a device of its own the disk is the instance's.
+    let job = given(&[("IMPORT_INDEX", Some("0"))]).import_job().unwrap();
+    assert_eq!(job.disk.path, Some("/dev/drbd0".into()));
+    let text = format!("{:#}", given(&[index]).export_job().unwrap_err());
+    assert!(text.contains("EXPORT_DEVICE is not set"), "{text}");
+    let text = format!("{:#}", given(&[snapshot]).export_job().unwrap_err());
+    assert!(text.contains("EXPORT_INDEX is not set"), "{text}");
+}
+
+#[test]
+fn the_size_goes_to_a_descriptor_of_its_own() {
+    let of = |value| given(&[("EXP_SIZE_FD", Some(value))]).size_descriptor();
+    assert_eq!(given(&[]).size_descriptor().unwrap(), None);
+    assert_eq!(of("7").unwrap(), Some(7));
+    for bad in ["1", "2", "-1", "x", "99999999999"] {
+        let text = format!("{:#}", of(bad).unwrap_err());
+        assert!(text.contains("not a file descriptor"), "{text}");
+    }
 }
 
 #[test]

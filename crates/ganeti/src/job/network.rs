@@ -63,7 +63,7 @@ impl FromStr for MacAddress {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if !is_hex_pairs(text, 6) {
-            return Err("not a hardware address: six pairs of hex digits, aa:bb:cc:…".to_owned());
+            return Err("not a hardware address: six pairs of hex digits, aa:bb:cc:...".to_owned());
         }
         Ok(Self(text.to_ascii_lowercase()))
     }

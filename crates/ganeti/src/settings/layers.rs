@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use super::scope::{Origin, Scope};
-use super::table::SETTINGS;
+use super::table::{self, SETTINGS};
 use super::{CONF_NAME, Settings, SettingsPaths, blank, syntax, values, variant};
 use crate::authorized_keys::{self, AuthorizedKey};
 use crate::config_file;
-use crate::findings::{Findings, quoted};
+use crate::findings::Findings;
 use crate::job::{Job, OsParameters};
 use crate::parameters::{self, Target};
 
@@ -87,11 +87,10 @@ impl Settings {
 }
 
 fn finding(name: &str, value: &str, origin: &Origin, reason: &str) -> String {
+    let shown = table::shown(name, value);
     match origin {
-        Origin::Parameter(parameter) => {
-            format!("OS parameter {parameter}={}: {reason}", quoted(value))
-        }
-        origin => format!("{origin}: {name}={}: {reason}", quoted(value)),
+        Origin::Parameter(parameter) => format!("OS parameter {parameter}{shown}: {reason}"),
+        origin => format!("{origin}: {name}{shown}: {reason}"),
     }
 }
 

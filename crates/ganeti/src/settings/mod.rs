@@ -26,7 +26,7 @@ mod variant;
 
 pub use example::example_conf;
 pub use scope::Origin;
-pub use values::{PartitionStyle, Url};
+pub use values::{HostnamePolicy, PartitionStyle, PasswordHash, Url};
 
 /// The configuration file's name in the configuration directory.
 pub const CONF_NAME: &str = "p2v-target.conf";
@@ -58,6 +58,12 @@ impl SettingsPaths {
     /// Where a create, in its own mount namespace, mounts its scratch space.
     pub fn scratch_dir(&self) -> PathBuf {
         self.state_dir.join("run/scratch")
+    }
+
+    /// Where a disk that only QEMU reaches is shown, in the mount namespace of
+    /// who works on it.
+    pub fn disk_dir(&self, number: u32) -> PathBuf {
+        self.state_dir.join(format!("run/disk{number}"))
     }
 }
 
@@ -101,6 +107,12 @@ pub struct Settings {
     pub partition_alignment: u64,
     /// The root's filesystem.
     pub filesystem: Filesystem,
+    /// Root's password on the console; `None`: what the hooks leave.
+    pub root_password_hash: Option<PasswordHash>,
+    /// The time zone; `None`: what the hooks leave.
+    pub timezone: Option<String>,
+    /// Whether a machine keeps a name of its own.
+    pub hostname_policy: HostnamePolicy,
     /// The file of the public keys that may log in.
     pub authorized_keys_file: PathBuf,
     /// The public keys given by the OS parameter; for all that may log in see
@@ -173,6 +185,9 @@ pub(crate) fn blank() -> Settings {
         partition_style: PartitionStyle::Msdos,
         partition_alignment: 0,
         filesystem: Filesystem::Ext4,
+        root_password_hash: None,
+        timezone: None,
+        hostname_policy: HostnamePolicy::Keep,
         authorized_keys_file: PathBuf::new(),
         given_keys: Vec::new(),
         hook_timeout: Duration::ZERO,

@@ -20,6 +20,7 @@ use anyhow::{Result, bail};
 
 use super::cursor::{Cursor, Fault, is_name_start};
 use super::scope::Scope;
+use super::table::PASSWORD;
 use crate::findings::quoted;
 
 /// Said of every line that is something else.
@@ -51,6 +52,14 @@ pub(super) fn evaluate(text: &[u8], file: &Path, scope: &mut Scope) -> Result<()
         Ok(()) => Ok(()),
         Err(Fault { line, reason }) => {
             let shown = text.lines().nth(line - 1).unwrap_or_default().trim();
+            // The reason may repeat a part of it: to a shell a hash is full of
+            // variables.
+            if shown.contains(PASSWORD) {
+                bail!(
+                    "{doing}: line {line}: {PASSWORD} (its value is not shown): not an \
+                     assignment; put the value in single quotes"
+                );
+            }
             bail!("{doing}: line {line}: {}: {reason}", quoted(shown))
         }
     }
@@ -211,7 +220,7 @@ impl Parser<'_> {
                 ('}', Place::Braces | Place::QuotedBraces) => break,
                 (' ' | '\t', _) => value.extend(self.cursor.next()),
                 ('\'' | '"' | '\\', Place::QuotedBraces) => {
-                    let reason = "inside \"${NAME:=…}\" quotes and backslashes are not supported: \
+                    let reason = "inside \"${NAME:=...}\" quotes and backslashes are not supported: \
                         write : ${NAME:=\"value\"}";
                     return Err(self.cursor.fault(reason));
                 }
@@ -221,7 +230,7 @@ impl Parser<'_> {
                 ('$', _) => {
                     self.cursor.next();
                     if matches!(self.cursor.peek(), Some('\'' | '"')) {
-                        return Err(self.cursor.fault("$'…' and $\"…\" are not supported"));
+                        return Err(self.cursor.fault("$'...' and $\"...\" are not supported"));
                     }
                     self.expansion(&mut value)?;
                 }
@@ -291,7 +300,7 @@ impl Parser<'_> {
                 if name.is_empty() || self.cursor.next() != Some('}') {
                     return Err(Fault::at(
                         line,
-                        "of ${…} only ${NAME} is supported in a value",
+                        "of ${...} only ${NAME} is supported in a value",
                     ));
                 }
                 name

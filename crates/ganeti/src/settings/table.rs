@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::values::{self, NATIVE_ARCH};
 use super::{Settings, SettingsPaths};
+use crate::findings::quoted;
 
 /// A setting.
 pub(crate) struct Setting {
@@ -48,6 +49,21 @@ fn display(path: &Path) -> String {
 pub(crate) fn setting(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }
+
+/// How a message shows a setting's refused value after the name. One that may
+/// hold a password is not shown: it need not have the form that tells where.
+pub(crate) fn shown(name: &str, value: &str) -> String {
+    if SECRET.contains(&name) {
+        return " (its value is not shown)".to_owned();
+    }
+    format!("={}", quoted(value))
+}
+
+/// The setting that is a password's hash.
+pub(super) const PASSWORD: &str = "ROOT_PASSWORD_HASH";
+
+/// Settings whose values may hold a password.
+const SECRET: [&str; 3] = ["MIRROR", "PROXY", PASSWORD];
 
 /// All names.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
@@ -178,6 +194,48 @@ pub(super) const SETTINGS: &[Setting] = &[
         empty_is_a_value: false,
         set: |settings, text| {
             settings.filesystem = values::filesystem(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        name: PASSWORD,
+        default: Default::Text(""),
+        help: &[
+            "Root's password on the RAM system's console, as `mkpasswd` prints it in",
+            "single quotes here; ! for none that fits. SSH takes keys only, whatever is",
+            "set. Empty: what the hooks do, which is no password at first.",
+        ],
+        example: Some("!"),
+        empty_is_a_value: true,
+        set: |settings, text| {
+            settings.root_password_hash = values::password_hash(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "TIMEZONE",
+        default: Default::Text(""),
+        help: &["The RAM system's time zone. Empty: UTC, or what the hooks do."],
+        example: Some("Europe/Brussels"),
+        empty_is_a_value: true,
+        set: |settings, text| {
+            settings.timezone = values::timezone(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "HOSTNAME_POLICY",
+        default: Default::Text("keep"),
+        help: &[
+            "What becomes of a name of its own that a machine brings along:",
+            "keep      it stays when the instance is renamed; a machine that has the",
+            "          instance's name follows it",
+            "instance  it goes, and the machine takes the instance's, at each rename",
+        ],
+        example: None,
+        empty_is_a_value: false,
+        set: |settings, text| {
+            settings.hostname_policy = values::hostname_policy(text)?;
             Ok(())
         },
     },

@@ -148,7 +148,7 @@ fn wrong_values_are_listed_with_their_places() {
         "/etc/p2v-target.conf:2: PARTITION_STYLE=`mbr`: allowed: none, msdos, gpt",
         "/etc/p2v-target.conf:3: SUITE=`Bookworm`: ",
         "/etc/variants/v.conf:3: FILESYSTEM=`zfs`: allowed: ext2",
-        "OS parameter mirror=`nowhere`: allowed: a URL",
+        "OS parameter mirror (its value is not shown): allowed: a URL",
         "OS parameter `colour`: unknown (known: filesystem",
         "OS parameter authorized_keys: key 1: not a public key",
     ] {
@@ -168,6 +168,9 @@ fn each_setting_refuses_nonsense_and_says_what_it_takes() {
         ("PARTITION_STYLE", "mbr"),
         ("PARTITION_ALIGNMENT", "63"),
         ("FILESYSTEM", "ntfs"),
+        ("HOSTNAME_POLICY", "Keep"),
+        ("ROOT_PASSWORD_HASH", "secret"),
+        ("TIMEZONE", "a b"),
         ("AUTHORIZED_KEYS_FILE", "keys"),
         ("CUSTOMIZE_DIR", "hooks"),
         ("HOOK_TIMEOUT", "0"),
@@ -181,7 +184,8 @@ fn each_setting_refuses_nonsense_and_says_what_it_takes() {
             None,
             &[],
         );
-        let place = format!("/etc/p2v-target.conf:1: {name}=`{value}`: ");
+        let shown = super::table::shown(name, value);
+        let place = format!("/etc/p2v-target.conf:1: {name}{shown}: ");
         assert!(text.contains(&place), "{text}");
     }
     let all: Vec<_> = refused.iter().map(|(name, _)| *name).collect();
@@ -317,8 +321,19 @@ fn secrets_are_not_shown() {
         "{shown}"
     );
     assert!(settings.proxy.unwrap().as_str().contains("s3cret"));
-    let text = error_of("PROXY='http://user:s3cret@proxy:3128/ x'\n");
-    assert!(!text.contains("s3cret"), "{text}");
+    for conf in [
+        "PROXY='http://user:s3cret@proxy:3128/ x'\n",
+        "PROXY=http://user:s3/cret@proxy/\n",
+        "ROOT_PASSWORD_HASH=$6$s3cret$s3cretHash/x\n",
+        "ROOT_PASSWORD_HASH=\"$6$s3cret\n",
+        "ROOT_PASSWORD_HASH=s3cret\n",
+    ] {
+        let text = error_of(conf);
+        assert!(!text.contains("s3"), "{conf}: {text}");
+        assert!(text.contains("not shown"), "{conf}: {text}");
+    }
+    let text = error_of("MIRROR=http://user:s3/(cret@h/\n");
+    assert!(!text.contains("s3"), "{text}");
 }
 
 /// A file of this repository.

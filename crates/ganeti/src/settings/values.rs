@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+pub use p2v_hostname::HostnamePolicy;
 use p2v_sys::filesystem::Filesystem;
 use p2v_sys::without_credentials;
 use serde::{Serialize, Serializer};
@@ -76,6 +77,67 @@ impl Serialize for Url {
     }
 }
 
+/// A password's hash, as /etc/shadow has it. Shown or serialised, it is `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// The hash.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for PasswordHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+/// A hash in one of the forms of crypt(5) that are still safe; none if the
+/// text is empty.
+pub(super) fn password_hash(text: &str) -> Result<Option<PasswordHash>, String> {
+    const METHODS: [&str; 6] = ["$y$", "$gy$", "$7$", "$2b$", "$6$", "$5$"];
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let whole = METHODS.iter().any(|method| text.starts_with(method))
+        && (20..=400).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"./$=,-".contains(&b));
+    if whole || text == "!" {
+        return Ok(Some(PasswordHash(text.to_owned())));
+    }
+    Err(format!(
+        "allowed: a password's hash as `mkpasswd` prints it ({}...), or !",
+        METHODS.join("..., ")
+    ))
+}
+
+/// A time zone's name; none if the text is empty.
+pub(super) fn timezone(text: &str) -> Result<Option<String>, String> {
+    let part = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_+-".contains(&b))
+    };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if text.len() <= 64 && text.split('/').all(part) {
+        return Ok(Some(text.to_owned()));
+    }
+    Err("allowed: the name of a time zone, such as Europe/Brussels or UTC".to_owned())
+}
+
 pub(super) fn suite(text: &str) -> Result<String, String> {
     let good = text.len() <= 64
         && text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -85,7 +147,10 @@ pub(super) fn suite(text: &str) -> Result<String, String> {
     if good {
         return Ok(text.to_owned());
     }
-    Err("a suite's name has lower case letters, digits, `.` and `-`, such as bookworm".to_owned())
+    Err(
+        "allowed: a suite's name of lower case letters, digits, `.` and `-`, such as bookworm"
+            .to_owned(),
+    )
 }
 
 pub(super) fn arch(text: &str) -> Result<String, String> {
@@ -100,6 +165,13 @@ pub(super) fn partition_style(text: &str) -> Result<PartitionStyle, String> {
         .into_iter()
         .find(|style| style.name() == text)
         .ok_or_else(|| allowed(PartitionStyle::ALL.map(PartitionStyle::name)))
+}
+
+pub(super) fn hostname_policy(text: &str) -> Result<HostnamePolicy, String> {
+    HostnamePolicy::ALL
+        .into_iter()
+        .find(|policy| policy.name() == text)
+        .ok_or_else(|| allowed(HostnamePolicy::ALL.map(HostnamePolicy::name)))
 }
 
 pub(super) fn filesystem(text: &str) -> Result<Filesystem, String> {
@@ -161,15 +233,22 @@ pub(super) fn url(text: &str, schemes: &[&str]) -> Result<Option<Url>, String> {
     let has_place = |rest: &str| {
         let host = rest.split('/').next().unwrap_or_default();
         let host = host.rsplit('@').next().unwrap_or_default();
+        // What follows a colon that is no port may be the start of a password
+        // with a slash in it, which nobody could keep out of a log.
+        let after_name = host.rsplit(']').next().unwrap_or_default();
+        let port = after_name.split_once(':').map_or("", |(_, port)| port);
         if text.starts_with("file:") {
             rest.starts_with('/')
         } else {
-            !host.is_empty() && !host.starts_with(':')
+            !host.is_empty() && !host.starts_with(':') && port.bytes().all(|b| b.is_ascii_digit())
         }
     };
     match rest {
         Some(rest) if printable && has_place(rest) => Ok(Some(Url(text.to_owned()))),
-        _ => Err(format!("allowed: a URL, {}://…", schemes.join("://…, "))),
+        _ => Err(format!(
+            "allowed: a URL, {}://... (in a password, write / as %2F, and so on)",
+            schemes.join("://..., ")
+        )),
     }
 }
 
@@ -182,7 +261,8 @@ pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
 
 /// Debian's package names, separated by commas or blanks.
 pub(super) fn packages(text: &str) -> Result<Vec<String>, String> {
-    list(text, "a package's name", |name| {
+    const ALLOWED: &str = "a package's name (allowed: lower case letters, digits, `+`, `.`, `-`)";
+    list(text, ALLOWED, |name| {
         name.len() >= 2
             && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
             && name
@@ -193,7 +273,9 @@ pub(super) fn packages(text: &str) -> Result<Vec<String>, String> {
 
 /// An archive's components, separated by commas or blanks.
 pub(super) fn components(text: &str) -> Result<Vec<String>, String> {
-    list(text, "a component of the archive", |name| {
+    const ALLOWED: &str =
+        "a component of the archive (allowed: lower case letters, digits, `-`, such as main)";
+    list(text, ALLOWED, |name| {
         name.starts_with(|c: char| c.is_ascii_lowercase())
             && name
                 .bytes()
@@ -257,6 +339,7 @@ mod tests {
             "http:///debian",
             "http://:3128",
             "http://u:p@",
+            "http://u:p/w@h/",
             "http://a b/",
             "http://a/\ndeb http://b/",
             "http://a/$(id)`x`",
@@ -269,6 +352,58 @@ mod tests {
         assert_eq!(format!("{secret:?}"), "http://***@h/");
         assert_eq!(serde_json::to_string(&secret).unwrap(), "\"http://***@h/\"");
         assert_eq!(secret.as_str(), "http://u:p@h/");
+    }
+
+    #[test]
+    fn password_hashes() {
+        let good = "$6$salt$IxDD3jeSOb5eB1CX5LBsqZFVkJdido3OUILO5Ifz5iwMuTS4XMS130MTSuDDl3aCI6W";
+        for hash in [
+            good,
+            "!",
+            "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5",
+        ] {
+            let hash = password_hash(hash).unwrap().unwrap();
+            let shown = format!("{hash:?}{}", serde_json::to_string(&hash).unwrap());
+            assert_eq!(shown, "***\"***\"");
+        }
+        for bad in [
+            "secret",
+            "$1$salt$abcdefghijklmnopqrstuv",
+            "$6$short",
+            "!!",
+            "x:$6$",
+        ] {
+            let reason = password_hash(bad).unwrap_err();
+            assert!(
+                !reason.contains(bad) && reason.contains("allowed"),
+                "{reason}"
+            );
+        }
+        assert!(password_hash(&format!("{good}:0:0")).is_err());
+        assert!(password_hash(&format!("{good}\n")).is_err());
+    }
+
+    #[test]
+    fn time_zones() {
+        for zone in [
+            "UTC",
+            "Europe/Brussels",
+            "America/Argentina/Buenos_Aires",
+            "Etc/GMT+1",
+        ] {
+            assert_eq!(timezone(zone).unwrap().as_deref(), Some(zone));
+        }
+        for bad in [
+            "/etc/passwd",
+            "../x",
+            "Europe/",
+            "-x",
+            "a//b",
+            "Europe/../x",
+            "a b",
+        ] {
+            assert!(timezone(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

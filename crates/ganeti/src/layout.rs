@@ -53,6 +53,20 @@ pub fn needed_size(
     (root + around).next_multiple_of(MIB)
 }
 
+/// Partition tables count in sectors, and the instance may see other ones than
+/// the node: QEMU shows sectors of 512 bytes, whatever the disk has.
+pub fn check_sectors(disk: &Disk, style: PartitionStyle) -> Result<()> {
+    if style == PartitionStyle::None || disk.sector_size() == 512 {
+        return Ok(());
+    }
+    bail!(
+        "checking the sectors of {}: they have {} bytes, and a partition table needs 512; set \
+         PARTITION_STYLE=none and give the instance a kernel of the node (kernel_path, initrd_path)",
+        disk.path().display(),
+        disk.sector_size()
+    )
+}
+
 /// Writes the style's partition table to the wiped disk and attaches its parts.
 pub fn lay_out(disk: &Disk, style: PartitionStyle, alignment: u64) -> Result<Layout> {
     let whole = disk.part(Extent::default())?;

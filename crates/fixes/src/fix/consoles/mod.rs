@@ -1,0 +1,104 @@
+//! Consoles: the kernel's messages and a login on what the instance has, and
+//! none on serial ports that stayed behind.
+//!
+//! systemd starts a login on each of the kernel's consoles by itself; the
+//! older inits must be told.
+
+mod inits;
+
+use anyhow::Result;
+
+use crate::cmdline::CommandLines;
+use crate::lines::{Line, assigned, shell_value, splice};
+use crate::machine::Machine;
+use crate::{Draft, Verdict};
+
+const GRUB: &str = "etc/default/grub";
+
+/// Ganeti's `serial_speed` for KVM, unless an admin chose another.
+const SPEED: &str = "38400";
+
+/// Sets the consoles.
+pub fn run(machine: &Machine, draft: &mut Draft) -> Result<Verdict> {
+    let consoles = machine.consoles();
+    let mut done = Vec::new();
+    edit_cmdlines(draft, &consoles, &mut done)?;
+    edit_grub_terminal(draft, &consoles, &mut done)?;
+    if crate::system::has_systemd(draft) {
+        inits::disable_systemd_gettys(draft, &consoles, &mut done)?;
+    } else {
+        inits::edit_inittab(draft, &consoles, &mut done)?;
+        inits::edit_upstart(draft, &consoles, &mut done)?;
+    }
+    inits::allow_root(draft, &consoles, &mut done)?;
+    Ok(Verdict::of(done, "the consoles are those of the instance"))
+}
+
+/// The word that names a console to the kernel.
+fn word(console: &str) -> String {
+    match console.starts_with("ttyS") {
+        true => format!("console={console},{SPEED}"),
+        false => format!("console={console}"),
+    }
+}
+
+fn edit_cmdlines(draft: &mut Draft, consoles: &[&str], done: &mut Vec<String>) -> Result<()> {
+    let right: Vec<String> = consoles.iter().map(|console| word(console)).collect();
+    let lines = CommandLines::find(draft)?;
+    let mut changed = lines.edit(draft, |place, words| {
+        let is_console = |word: &String| word.starts_with("console=");
+        let first = words.iter().position(is_console);
+        let mut new: Vec<String> = words.iter().filter(|w| !is_console(w)).cloned().collect();
+        if place.is_of_system(words) {
+            let at = first.unwrap_or(new.len());
+            new.splice(at..at, right.iter().cloned());
+        }
+        *words = new;
+    })?;
+    let text = draft.text(GRUB)?;
+    if let Some(text) = text.filter(|text| shell_value(text, "GRUB_CMDLINE_LINUX").is_none()) {
+        let mut bytes = text.into_bytes();
+        let line = format!("GRUB_CMDLINE_LINUX=\"{}\"", right.join(" "));
+        crate::lines::append_line(&mut bytes, &line);
+        draft.write(GRUB, bytes)?;
+        changed.push(GRUB.to_owned());
+    }
+    changed.dedup();
+    let words = right.join(" ");
+    done.extend(changed.iter().map(|path| format!("/{path}: {words}")));
+    Ok(())
+}
+
+/// The boot loader's own menu on a serial port.
+fn edit_grub_terminal(draft: &mut Draft, consoles: &[&str], done: &mut Vec<String>) -> Result<()> {
+    let serial = consoles.contains(&"ttyS0");
+    let changed = draft.edit(GRUB, |line| {
+        if let Some(place) = assigned(line, "GRUB_SERIAL_COMMAND") {
+            let words = line[place.clone()].split(' ').map(|word| {
+                match word.split_once('=').map_or(word, |(key, _)| key) {
+                    "--unit" => "--unit=0".to_owned(),
+                    "--speed" => format!("--speed={SPEED}"),
+                    _ => word.to_owned(),
+                }
+            });
+            let new = words.collect::<Vec<_>>().join(" ");
+            return Line::of(line, splice(line, &[(place, new)]));
+        }
+        for name in [
+            "GRUB_TERMINAL",
+            "GRUB_TERMINAL_INPUT",
+            "GRUB_TERMINAL_OUTPUT",
+        ] {
+            let place = assigned(line, name).filter(|_| !serial);
+            if let Some(place) = place.filter(|place| line[place.clone()].contains("serial")) {
+                return Line::Is(splice(line, &[(place, "console".to_owned())]));
+            }
+        }
+        Line::Keep
+    })?;
+    done.extend(changed.then(|| format!("/{GRUB}: the menu's own terminal")));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! `import` ended by SIGKILL at many points: nothing stays, the disk is
+//! unbootable or complete, and the next run succeeds.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::mount::MsFlags;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
+use p2v_sys::loopdev::Extent;
+use p2v_sys::{Cmd, LoopDevice, Mount};
+use p2v_tests::image::{self, MountedPart};
+use p2v_tests::{Instance, Lab, MIB, need_root};
+
+const NAME: &str = "restored.example.org";
+
+/// More than the phases of import, so that each is met.
+const POINTS: u32 = 15;
+
+const LONGEST: Duration = Duration::from_secs(120);
+
+#[test]
+fn killed_while_partitions_are_filled_and_the_last_grows() {
+    need_root!();
+    killed("grow", "label: gpt\n,10M,L\n,+,L\n", "ext4", 300, 500);
+}
+
+#[test]
+fn killed_while_a_filesystem_shrinks_beside_the_disk() {
+    need_root!();
+    killed("shrink", "label: dos\n,10M,L\n,+,L\n", "ext4", 300, 200);
+}
+
+#[test]
+fn killed_while_a_disk_without_partitions_is_filled() {
+    need_root!();
+    killed("whole-ext4", "", "ext4", 300, 900);
+    killed("whole-ext2", "", "ext2", 300, 900);
+    killed("whole-xfs", "", "xfs", 400, 900);
+}
+
+/// Kills imports of a disk onto one of another size, both in MiB.
+fn killed(name: &str, table: &str, kind: &str, size: u64, other: u64) {
+    // Nobody else's new namespace keeps what is mounted here.
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let (none, flags) = (None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE);
+    nix::mount::mount(none, "/", none, flags, none).unwrap();
+    let lab = Lab::with_own_cache(&format!("import-{name}")).unwrap();
+    let old = lab.disk("old.img", size * MIB).unwrap();
+    fill(&lab, &old, table, kind);
+    let content = content(&lab, &old).expect("nothing on the disk");
+    let stream = lab.dir().join("stream");
+    let file = File::create(&stream).unwrap();
+    let exported = lab.export(&Instance::new(NAME, &old), file).unwrap();
+    exported.assert_success();
+    let new = lab.disk("new.img", other * MIB).unwrap();
+    let import = || {
+        let stream = File::open(&stream).unwrap();
+        lab.start_import(&Instance::new(NAME, &new), stream)
+            .unwrap()
+    };
+    // The second one: the first also waits for what nobody has read yet.
+    import().finish(LONGEST).unwrap().assert_success();
+    let whole = import().finish(LONGEST).unwrap().assert_success().took;
+    assert_eq!(self::content(&lab, &new).as_ref(), Some(&content));
+    let (mut in_time, mut complete) = (0, 0);
+    for point in 1..=POINTS {
+        let running = import();
+        std::thread::sleep(whole * point / (POINTS + 1));
+        // It may have ended by now; then it must have succeeded.
+        let _ = running.signal(Signal::SIGKILL);
+        let outcome = running.finish(LONGEST).unwrap();
+        lab.assert_nothing_left();
+        in_time += u32::from(outcome.signal().is_some());
+        if let Some(found) = self::content(&lab, &new) {
+            assert_eq!(found, content, "after {point} of {POINTS}");
+            complete += 1;
+        }
+    }
+    println!("{name}: {in_time} killed in time, {complete} complete");
+    assert!(in_time >= POINTS / 3, "only {in_time} runs were killed");
+    import().finish(LONGEST).unwrap().assert_success();
+    assert_eq!(self::content(&lab, &new), Some(content));
+    let cache: Vec<PathBuf> = names(lab.cache_dir());
+    assert!(cache.is_empty(), "left in the cache: {cache:?}");
+}
+
+/// The filesystem that the test is about: the last.
+fn main_extent(disk: &Path) -> Option<Extent> {
+    match image::label(disk) {
+        Some(_) => Some(image::partitions(disk).unwrap().last()?.extent),
+        None => Some(image::whole(disk).unwrap()),
+    }
+}
+
+fn fill(lab: &Lab, disk: &Path, table: &str, kind: &str) {
+    if !table.is_empty() {
+        let make = Cmd::new("sfdisk", "making a table")
+            .arg("--quiet")
+            .arg(disk);
+        make.stdin(table).run().unwrap();
+    }
+    let device = LoopDevice::attach(disk, main_extent(disk).unwrap(), false).unwrap();
+    let make = Cmd::new(format!("mkfs.{kind}"), "making a filesystem").arg("-q");
+    make.arg(device.path()).run().unwrap();
+    let top = lab.dir().join("top");
+    std::fs::create_dir(&top).unwrap();
+    let mount = Mount::new(device.path(), &top, kind, MsFlags::empty(), "").unwrap();
+    for number in 0_u64..60 {
+        let mut bytes = vec![0; 2 << 20];
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&number.to_le_bytes());
+        hasher.finalize_xof().fill(&mut bytes);
+        std::fs::write(top.join(format!("file{number}")), bytes).unwrap();
+    }
+    mount.close().unwrap();
+    device.close().unwrap();
+}
+
+/// Names and hashes of all files; none if the disk would not boot. What would
+/// must be whole.
+fn content(lab: &Lab, disk: &Path) -> Option<Vec<(PathBuf, blake3::Hash)>> {
+    let extent = main_extent(disk)?;
+    let found = image::probe(disk, extent).unwrap();
+    if found.kind.is_empty() {
+        assert!(image::label(disk).is_none(), "a table without a filesystem");
+        return None;
+    }
+    check(disk, extent, &found.kind);
+    let part = MountedPart::new(disk, extent, &found.kind, lab.dir()).unwrap();
+    let mut files: Vec<_> = names(part.path())
+        .into_iter()
+        .filter(|path| path.is_file())
+        .map(|path| {
+            (
+                path.file_name().unwrap().into(),
+                image::hash(&path).unwrap(),
+            )
+        })
+        .collect();
+    files.sort_by(|one: &(PathBuf, _), other| one.0.cmp(&other.0));
+    let target = part.path().to_owned();
+    part.close().unwrap();
+    std::fs::remove_dir(target).unwrap();
+    Some(files)
+}
+
+fn check(disk: &Path, extent: Extent, kind: &str) {
+    let device = LoopDevice::attach(disk, extent, false).unwrap();
+    let (program, arg) = match kind {
+        "xfs" => ("xfs_repair", "-n"),
+        _ => ("e2fsck", "-fn"),
+    };
+    let command = Cmd::new(program, "checking").arg(arg).arg(device.path());
+    command.run().unwrap();
+    device.close().unwrap();
+}
+
+fn names(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
