@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{ArgMatches, Command};
 
-use crate::{commands, fixes, log};
+use crate::{agent, commands, fixes, inspect, log, transfer};
 
 /// One program of the binary.
 pub struct Applet {
@@ -59,8 +59,18 @@ pub const APPLETS: &[Applet] = &[
     },
     Applet {
         names: &["transfer", "p2v-transfer"],
-        command: commands::transfer,
-        run: commands::run_missing,
+        command: transfer::transfer,
+        run: transfer::run_transfer,
+    },
+    Applet {
+        names: &["inspect"],
+        command: inspect::inspect,
+        run: inspect::run_inspect,
+    },
+    Applet {
+        names: &["agent"],
+        command: agent::agent,
+        run: agent::run_agent,
     },
     Applet {
         names: &["fixes"],

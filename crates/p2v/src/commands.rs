@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use p2v_ganeti::environment::Environment;
@@ -59,11 +59,6 @@ pub fn distribute() -> Command {
                 .help("Only show the commands that would be run")
                 .action(ArgAction::SetTrue),
         )
-}
-
-/// The source's side of a migration.
-pub fn transfer() -> Command {
-    Command::new("transfer").about("Moves this machine into an instance (not in this version)")
 }
 
 /// PID 1 of the ramboot initrd. The kernel hands it whatever it did not
@@ -167,11 +162,6 @@ pub fn run_distribute(matches: &ArgMatches) -> Result<u8> {
     let (report, equal) = p2v_ganeti::distribute::run(&Environment::from_process(), dry_run)?;
     print!("{report}");
     Ok(u8::from(!equal))
-}
-
-/// Refuses what later versions bring: better no answer than a false one.
-pub fn run_missing(_: &ArgMatches) -> Result<u8> {
-    bail!("this version has no transfer; nothing was done")
 }
 
 /// Builds an initrd.

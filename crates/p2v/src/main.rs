@@ -4,10 +4,13 @@
 //! [`commands`]; how it speaks, in [`log`]. The work itself is in the role
 //! crates.
 
+mod agent;
 mod applets;
 mod commands;
 mod fixes;
+mod inspect;
 mod log;
+mod transfer;
 
 use std::process::ExitCode;
 

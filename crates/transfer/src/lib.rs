@@ -1,0 +1,22 @@
+//! A machine moves into its instance: the source's side of a transfer, and the
+//! agent that works for it in the RAM-booted target.
+//!
+//! ```text
+//! source ─► plan ─► preflight ─► agent prepares the disks ─► copy ─► verify
+//!        ─► agent runs the fixes ─► restart ─► report
+//! ```
+//!
+//! What crosses the link is in [`protocol`]; files and blocks go through the
+//! crate `p2v-copy`. What makes the system fit its new hardware is the crate
+//! `p2v-fixes`.
+
+pub mod agent;
+pub mod connection;
+pub mod format;
+pub mod plan;
+pub mod preflight;
+pub mod progress;
+pub mod protocol;
+pub mod report;
+pub mod run;
+pub mod source;

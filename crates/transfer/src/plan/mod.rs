@@ -1,0 +1,166 @@
+//! What the target's disks shall be: the layout, what is made on it, and what
+//! goes where. It is shown, may be edited as JSON, and is what the agent obeys.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use p2v_fixes::machine::{BootMode, HostnamePolicy};
+use p2v_sys::partition::table::Table;
+use serde::{Deserialize, Serialize};
+
+use crate::format::Format;
+use crate::protocol::Target;
+use crate::source::{Identity, MountPoint, Source, System};
+
+/// The version of [`Plan`] as JSON.
+pub const VERSION: u32 = 1;
+
+/// The whole of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The target's disks, the one that it starts from first.
+    pub disks: Vec<PlannedDisk>,
+    /// How the system starts there.
+    pub boot: BootMode,
+    /// What becomes of the system's name.
+    pub hostname: HostnamePolicy,
+    /// What stays behind: an area's names, and why.
+    pub left_out: Vec<LeftOut>,
+    /// The system that moves, as the source has it.
+    pub system: System,
+}
+
+/// A disk of the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedDisk {
+    /// The device on the target: `/dev/vda`.
+    pub device: PathBuf,
+    /// Bytes that it must have at least.
+    pub size: u64,
+    /// The source's disk that it stands in for.
+    pub source: PathBuf,
+    /// What the old system may call that disk.
+    pub source_names: Vec<String>,
+    /// Its partition table; none if a filesystem takes the whole disk.
+    pub table: Option<Table>,
+    /// What is made in the partitions, in the disk's order.
+    pub volumes: Vec<Volume>,
+}
+
+/// A filesystem, swap area or run of blocks on the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Volume {
+    /// The partition's number; 0 for the whole disk.
+    pub number: u32,
+    /// Bytes that it will have.
+    pub size: u64,
+    /// Where it comes from on the source's disk: first byte and bytes.
+    pub source_start: u64,
+    /// See `source_start`.
+    pub source_size: u64,
+    /// How it comes to be.
+    pub fill: Fill,
+    /// What it is known by, on both sides.
+    pub identity: Identity,
+    /// Where the system mounts it.
+    pub mounts: Vec<MountPoint>,
+    /// What fstab or a boot loader may call it on the source.
+    pub was: Vec<String>,
+}
+
+/// How a volume comes to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Fill {
+    /// A new filesystem, filled file by file.
+    Files {
+        /// How it is made.
+        format: Format,
+        /// Bytes in use on the source.
+        used: u64,
+        /// Inodes in use on the source.
+        inodes: u64,
+    },
+    /// The source's blocks that are in use, one by one; the size stays.
+    Blocks {
+        /// blkid's word for what they are.
+        kind: String,
+    },
+    /// A new swap area.
+    Swap,
+    /// Nothing is written: GRUB's place on a GPT.
+    Reserved,
+}
+
+/// What is not moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    /// What fstab or a boot loader may call it on the source.
+    pub was: Vec<String>,
+    /// Why.
+    pub reason: String,
+}
+
+impl Volume {
+    /// Its device below that disk's: `/dev/vda1`, `/dev/nvme0n1p1`, `/dev/vda`.
+    pub fn device(&self, disk: &PlannedDisk) -> PathBuf {
+        let name = disk.device.as_os_str().to_string_lossy();
+        match self.number {
+            0 => disk.device.clone(),
+            n if name.ends_with(|last: char| last.is_ascii_digit()) => format!("{name}p{n}").into(),
+            n => format!("{name}{n}").into(),
+        }
+    }
+
+    /// Its place in messages and in [`crate::protocol`]: `vda1`.
+    pub fn name(&self, disk: &PlannedDisk) -> String {
+        let device = self.device(disk);
+        device
+            .file_name()
+            .unwrap_or(device.as_os_str())
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+impl Plan {
+    /// Each volume with its disk, in order.
+    pub fn volumes(&self) -> impl Iterator<Item = (&PlannedDisk, &Volume)> {
+        self.disks
+            .iter()
+            .flat_map(|disk| disk.volumes.iter().map(move |volume| (disk, volume)))
+    }
+
+    /// What tells this plan from others: a hash of it, in hex. Volumes that
+    /// were made for it carry it, so that a rerun knows them.
+    pub fn id(&self) -> String {
+        let text = serde_json::to_vec(self).expect("a plan is plain data");
+        blake3::hash(&text).to_hex()[..32].to_owned()
+    }
+}
+
+/// What somebody may wish of a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// What becomes of the system's name.
+    pub hostname: HostnamePolicy,
+}
+
+/// The plan that keeps the source's layout, scaled to the target's disks.
+///
+/// # Errors
+/// All that keeps it from being made, in one message.
+pub fn derive(_source: &Source, _target: &Target, _wishes: &Wishes) -> Result<Plan> {
+    anyhow::bail!("planning is not there yet")
+}
+
+/// The plan as a table for people.
+pub fn table(_plan: &Plan) -> String {
+    String::new()
+}
