@@ -16,7 +16,7 @@ mod btrfs;
 mod checksum;
 mod ext;
 mod fat;
-mod fields;
+pub mod fields;
 mod kept;
 mod swap;
 mod xfs;
