@@ -1,102 +1,103 @@
 //! The way to the target: the ssh program, with a host key that somebody has
 //! vouched for.
+//!
+//! [`Link::establish`] settles which host keys are good, [`Link::agent`] and
+//! [`Link::data`] start an agent each over a connection of their own, and
+//! [`retry`] repeats what a broken connection has ended. An error that holds
+//! [`Lost`] is worth another try; any other one is not.
+//!
+//! What is said over the connection is in [`crate::protocol`].
 
-use std::io::{Read, Write};
-use std::path::PathBuf;
+mod address;
+mod agent;
+mod data;
+mod host_keys;
+mod identity;
+mod options;
+mod program;
+mod retry;
+mod tail;
+mod verdict;
 
-use anyhow::{Result, bail};
-use serde::de::DeserializeOwned;
+use std::sync::Arc;
 
-use crate::protocol::{DataOrder, Order};
+use anyhow::Result;
+use tempfile::TempDir;
 
-/// Where the target is, and what proves who is who.
-#[derive(Debug, Clone, Default)]
-pub struct Address {
-    /// Name or address of the host; IPv6 without brackets.
-    pub host: String,
-    /// SSH's port.
-    pub port: u16,
-    /// User to log in as.
-    pub user: String,
-    /// The private key; without it ssh's own choice.
-    pub identity: Option<PathBuf>,
-    /// Fingerprints of host keys that are good, `SHA256:...`.
-    pub host_keys: Vec<String>,
-}
+use crate::protocol::DataOrder;
+
+pub use address::Address;
+pub use agent::Agent;
+pub use data::Data;
+pub use retry::{Policy, Pulse, retry};
+pub use verdict::{Lost, is_lost};
 
 /// Asks a person whether the host keys with these fingerprints are the target's.
 pub type Confirm<'a> = &'a mut dyn FnMut(&[String]) -> Result<bool>;
 
+/// What runs on the target. Its login shell may know no /usr/sbin.
+const AGENT: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin p2v agent";
+
 /// A target whose host key is known.
-#[derive(Debug)]
-pub struct Link {}
+#[derive(Debug, Clone)]
+pub struct Link {
+    address: Address,
+    /// What ssh is told before the host's name.
+    options: Vec<String>,
+    /// Holds the good host keys; private to this process's user.
+    keys: Arc<TempDir>,
+    fingerprints: Vec<String>,
+}
 
 impl Link {
     /// Fetches the target's host keys and accepts those with the given
     /// fingerprints, or those that `confirm` accepts; no others ever.
     ///
     /// # Errors
-    /// No answer, or a host key that nobody vouches for.
-    pub fn establish(_address: &Address, _confirm: Confirm) -> Result<Self> {
-        bail!("connecting is not there yet")
+    /// No answer, which is [`Lost`]; a host key that nobody vouches for; a
+    /// private key that ssh could not use.
+    pub fn establish(address: &Address, confirm: Confirm) -> Result<Self> {
+        address.check()?;
+        identity::check(address.identity.as_deref())?;
+        let keys = Arc::new(host_keys::directory()?);
+        let mut link = Self {
+            address: address.clone(),
+            options: options::all(address, keys.path()),
+            keys,
+            fingerprints: Vec::new(),
+        };
+        let accepted = host_keys::accept(address, || link.program("true"), confirm)?;
+        host_keys::save(link.keys.path(), &accepted)?;
+        link.fingerprints = accepted.into_iter().map(|key| key.fingerprint).collect();
+        Ok(link)
+    }
+
+    /// The fingerprints of the host keys that are good, `SHA256:...`.
+    pub fn fingerprints(&self) -> &[String] {
+        &self.fingerprints
     }
 
     /// Starts an agent.
+    ///
+    /// # Errors
+    /// ssh does not start; whether the target answers is known at the first
+    /// order.
     pub fn agent(&self) -> Result<Agent> {
-        bail!("connecting is not there yet")
+        Agent::start(self.program(AGENT)?)
     }
 
     /// Starts an agent for one volume's contents and gives it its order.
-    pub fn data(&self, _order: &DataOrder) -> Result<Data> {
-        bail!("connecting is not there yet")
-    }
-}
-
-/// An agent on the target; dropping it ends it.
-#[derive(Debug)]
-pub struct Agent {}
-
-impl Agent {
-    /// Gives an order and waits for its result; `note` gets what the agent
-    /// says meanwhile.
     ///
     /// # Errors
-    /// [`Lost`] if the connection broke; else what the agent says it could not do.
-    pub fn ask<T: DeserializeOwned>(
-        &mut self,
-        _order: Order,
-        _note: &mut dyn FnMut(&str),
-    ) -> Result<T> {
-        bail!("connecting is not there yet")
+    /// As [`Link::agent`]; the connection ended before the order was taken.
+    pub fn data(&self, order: &DataOrder) -> Result<Data> {
+        Data::start(self.program(&format!("{AGENT} --data"))?, order)
+    }
+
+    fn program(&self, command: &str) -> Result<program::Program> {
+        let mut arguments = self.options.clone();
+        arguments.extend(["--".to_owned(), self.address.host.clone()]);
+        arguments.push(command.to_owned());
+        program::Program::start(&self.address, &arguments, Arc::clone(&self.keys))
     }
 }
-
-/// A connection for contents; dropping it ends it.
-pub struct Data {
-    /// From the agent.
-    pub from: Box<dyn Read + Send>,
-    /// To the agent.
-    pub to: Box<dyn Write + Send>,
-}
-
-impl Data {
-    /// Waits for the other side's end.
-    ///
-    /// # Errors
-    /// [`Lost`] if the connection broke; else what the agent said.
-    pub fn close(self) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// The connection broke, or could not be made: worth another try.
-#[derive(Debug)]
-pub struct Lost(pub String);
-
-impl std::fmt::Display for Lost {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Lost {}
