@@ -1,7 +1,13 @@
 //! `p2v agent`: what a transfer speaks to in the target.
 
-use anyhow::{Result, bail};
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::os::fd::AsFd;
+
+use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use p2v_sys::interrupt;
+use p2v_transfer::agent::{Place, serve, serve_data};
 
 /// The target's side of a transfer.
 pub fn agent() -> Command {
@@ -16,6 +22,38 @@ pub fn agent() -> Command {
 }
 
 /// Serves one transfer on standard input and output.
-pub fn run_agent(_matches: &ArgMatches) -> Result<u8> {
-    bail!("the agent is not there yet")
+pub fn run_agent(matches: &ArgMatches) -> Result<u8> {
+    let taking = "taking over standard input and output";
+    let own = |stream: std::os::fd::BorrowedFd| stream.try_clone_to_owned().map(File::from);
+    let from = own(std::io::stdin().as_fd()).context(taking)?;
+    let mut to = own(std::io::stdout().as_fd()).context(taking)?;
+    // Whatever else is printed must not fall into the stream.
+    nix::unistd::dup2_stdout(std::io::stderr()).context(taking)?;
+    let place = Place::this_machine();
+    if matches.get_flag("data") {
+        let mut from = BufReader::with_capacity(1 << 18, from);
+        serve_data(&place, &mut from, to)?;
+        return Ok(0);
+    }
+    interrupt::install()?;
+    let mut from = BufReader::new(Interruptible(from));
+    serve(&place, &mut from, &mut to)?;
+    Ok(0)
+}
+
+/// Ends a wait for input when a signal comes, which readers would ignore.
+struct Interruptible(File);
+
+impl Read for Interruptible {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.0.read(buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
+                match interrupt::received() {
+                    Some(signal) => Err(std::io::Error::other(format!("ended by {signal}"))),
+                    None => Err(error),
+                }
+            }
+            result => result,
+        }
+    }
 }

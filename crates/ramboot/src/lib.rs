@@ -35,3 +35,7 @@ pub const MARKER: &str = "/etc/p2v-initrd";
 /// A file at the top of a root which create has not finished. `init` refuses
 /// to boot such a root and says that the instance must be reinstalled.
 pub const INCOMPLETE: &str = "/.p2v-incomplete";
+
+/// A file that `init` leaves at the top of the root that it has put into RAM,
+/// and that no other root has: only there may disks be overwritten.
+pub const IN_RAM: &str = "/.p2v-in-ram";

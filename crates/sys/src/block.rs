@@ -14,6 +14,7 @@ mod ioctl {
     nix::ioctl_read!(blkgetsize64, 0x12, 114, u64);
     nix::ioctl_read_bad!(blksszget, 0x1268, nix::libc::c_uint);
     nix::ioctl_write_ptr_bad!(blkzeroout, 0x127f, [u64; 2]);
+    nix::ioctl_none_bad!(blkrrpart, 0x125f);
 }
 
 /// Whether the kernel refuses to write to `device`.
@@ -54,4 +55,11 @@ pub fn sector_size(device: &File) -> nix::Result<u32> {
 pub fn zero_out(device: &File, offset: u64, length: u64) -> nix::Result<()> {
     // SAFETY: the descriptor is open, and the kernel reads two numbers.
     unsafe { ioctl::blkzeroout(device.as_raw_fd(), &[offset, length]) }.map(drop)
+}
+
+/// Has the kernel read the partition table of `device` anew. EBUSY while a
+/// partition is open, EINVAL for a device that has no partitions for the kernel.
+pub fn reread_partitions(device: &File) -> nix::Result<()> {
+    // SAFETY: the descriptor is open; the call has no argument.
+    unsafe { ioctl::blkrrpart(device.as_raw_fd()) }.map(drop)
 }

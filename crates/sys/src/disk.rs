@@ -219,6 +219,25 @@ impl Disk {
             .with_context(|| format!("flushing {}", self.path.display()))
     }
 
+    /// Has the kernel read the partition table anew, once those who look at the
+    /// old partitions have let go. Whether it did: it has no partitions of
+    /// files, nor of some devices.
+    pub fn reread_partitions(&self) -> Result<bool> {
+        let doing = || format!("reading the partitions of {} anew", self.path.display());
+        let deadline = Instant::now() + PATIENCE * 3;
+        loop {
+            match block::reread_partitions(&self.file) {
+                Ok(()) => return Ok(true),
+                Err(Errno::EINVAL | Errno::ENOTTY) => return Ok(false),
+                Err(Errno::EBUSY) if Instant::now() < deadline => {
+                    interrupt::check().with_context(doing)?;
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(error) => return Err(error).with_context(doing),
+            }
+        }
+    }
+
     /// Makes the disk unbootable, and empty to every prober.
     pub fn wipe_edges(&self) -> Result<()> {
         self.wipe(0, self.size)?;

@@ -183,6 +183,23 @@ pub fn points_below(path: &Path) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
+/// What is mounted and where, in the order in which it was: devices by their
+/// path, since btrfs has device numbers of its own.
+pub fn sources() -> Result<Vec<(PathBuf, PathBuf)>> {
+    let text = std::fs::read("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
+    let lines = text.split(|byte| *byte == b'\n');
+    Ok(lines
+        .filter_map(|line| Some((source(line)?, mount_point(line)?)))
+        .collect())
+}
+
+/// The second word behind the lone hyphen of a line of mountinfo.
+fn source(line: &[u8]) -> Option<PathBuf> {
+    let mut words = line.split(|byte| *byte == b' ');
+    words.find(|word| *word == b"-")?;
+    words.nth(1).map(unescaped)
+}
+
 /// As the kernel lists it: without symbolic links.
 fn real_path(path: &Path) -> Result<PathBuf> {
     path.canonicalize()
@@ -193,14 +210,17 @@ fn real_path(path: &Path) -> Result<PathBuf> {
 /// the like are `\` and three octal digits.
 /// See <https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html>.
 fn mount_point(line: &[u8]) -> Option<PathBuf> {
-    let mut rest = line.split(|byte| *byte == b' ').nth(4)?;
+    line.split(|byte| *byte == b' ').nth(4).map(unescaped)
+}
+
+fn unescaped(mut rest: &[u8]) -> PathBuf {
     let mut path = Vec::with_capacity(rest.len());
     while let Some((&byte, after)) = rest.split_first() {
         let code = after.get(..3).filter(|_| byte == b'\\').and_then(octal);
         path.push(code.unwrap_or(byte));
         rest = if code.is_some() { &after[3..] } else { after };
     }
-    Some(PathBuf::from(OsString::from_vec(path)))
+    PathBuf::from(OsString::from_vec(path))
 }
 
 fn octal(digits: &[u8]) -> Option<u8> {
@@ -222,7 +242,8 @@ mod tests {
     fn mount_points_are_unescaped() {
         let line = br"36 35 98:0 / /mnt\040a\134b rw - ext3 /dev/root rw";
         assert_eq!(mount_point(line), Some(PathBuf::from(r"/mnt a\b")));
-        assert_eq!(mount_point(b""), None);
+        assert_eq!(source(line), Some(PathBuf::from("/dev/root")));
+        assert_eq!((mount_point(b""), source(b"")), (None, None));
         let line = br"36 35 98:0 / /a\777\04 rw";
         assert_eq!(mount_point(line), Some(PathBuf::from(r"/a\777\04")));
     }

@@ -45,6 +45,17 @@ pub fn machine(root: &Root, environment: &BTreeMap<String, String>) -> Result<Ma
     })
 }
 
+/// The hypervisor, and the instance's name if Ganeti has told it.
+pub fn ganeti() -> Result<(Hypervisor, Option<String>)> {
+    let kept = with_kept(&BTreeMap::new())?;
+    let value = |name: &str| kept.get(name).filter(|value| !value.is_empty());
+    let hypervisor = value("HYPERVISOR").and_then(|name| Hypervisor::from_name(name));
+    Ok((
+        hypervisor.unwrap_or_else(running_under),
+        value("INSTANCE_NAME").cloned(),
+    ))
+}
+
 /// The environment of operators' fixes.
 pub fn part_environment(root: &Path, machine: &Machine) -> Result<BTreeMap<OsString, OsString>> {
     let target = std::fs::canonicalize(root)

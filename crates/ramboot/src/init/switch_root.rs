@@ -20,7 +20,7 @@ use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, chdir, chroot, unlinkat};
 
 use super::console;
-use crate::MARKER;
+use crate::{IN_RAM, MARKER};
 
 /// ramfs, from linux/magic.h.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
@@ -32,6 +32,8 @@ const GO_ALONG: [&str; 3] = ["dev", "proc", "sys"];
 /// arguments and environment that the kernel gave us. Only returns on failure.
 pub fn hand_over(root: &Path, init: &Path) -> Result<Infallible> {
     let initrd = open_initrd(root)?;
+    let marker = root.join(IN_RAM.trim_start_matches('/'));
+    std::fs::write(&marker, "").with_context(|| format!("writing {}", marker.display()))?;
     for name in GO_ALONG {
         let target = root.join(name);
         // An excluded or never made directory.

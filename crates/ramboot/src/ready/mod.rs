@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+pub use consoles::show;
+pub use disks::check_root;
+
 /// How long an address and sshd are waited for: a DHCP server may answer late,
 /// and the first boot of a slow machine takes its time.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! What the target's disks shall be: the layout, what is made on it, and what
 //! goes where. It is shown, may be edited as JSON, and is what the agent obeys.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use p2v_fixes::machine::{BootMode, HostnamePolicy};
@@ -110,12 +110,7 @@ pub struct LeftOut {
 impl Volume {
     /// Its device below that disk's: `/dev/vda1`, `/dev/nvme0n1p1`, `/dev/vda`.
     pub fn device(&self, disk: &PlannedDisk) -> PathBuf {
-        let name = disk.device.as_os_str().to_string_lossy();
-        match self.number {
-            0 => disk.device.clone(),
-            n if name.ends_with(|last: char| last.is_ascii_digit()) => format!("{name}p{n}").into(),
-            n => format!("{name}{n}").into(),
-        }
+        partition_device(&disk.device, self.number)
     }
 
     /// Its place in messages and in [`crate::protocol`]: `vda1`.
@@ -126,6 +121,17 @@ impl Volume {
             .unwrap_or(device.as_os_str())
             .to_string_lossy()
             .into_owned()
+    }
+}
+
+/// The device of a disk's partition: `/dev/vda1`, `/dev/nvme0n1p1`; of number
+/// 0 the disk itself.
+pub fn partition_device(disk: &Path, number: u32) -> PathBuf {
+    let name = disk.as_os_str().to_string_lossy();
+    match number {
+        0 => disk.to_owned(),
+        n if name.ends_with(|last: char| last.is_ascii_digit()) => format!("{name}p{n}").into(),
+        n => format!("{name}{n}").into(),
     }
 }
 

@@ -1,0 +1,105 @@
+//! What the fixes must know: the target as it is found, and the plan's word on
+//! what everything was called.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use p2v_fixes::Machine;
+use p2v_fixes::machine::{Nic, Volume, found};
+use p2v_sys::Root;
+use p2v_sys::filesystem::{self, Content, Signature};
+use p2v_sys::partition::table::Table;
+
+use super::{check, recognise};
+use crate::plan::{self, Fill, Plan, PlannedDisk};
+
+/// Describes the machine whose system's tree is mounted at `root`.
+pub fn of(plan: &Plan, root: &Root) -> Result<Machine> {
+    let boot_disk = plan.disks.first().map(|disk| &disk.device);
+    let boot_disk = boot_disk.map_or_else(String::new, |disk| disk.display().to_string());
+    let known = BTreeMap::from([("BLOCKDEV".to_owned(), boot_disk.clone())]);
+    let found = found::machine(root, &known)?;
+    let mut volumes = Vec::new();
+    for disk in &plan.disks {
+        let table = disk.table.as_ref().map(|_| Table::read(&disk.device));
+        let table = table.transpose()?.flatten();
+        for planned in &disk.volumes {
+            volumes.extend(volume(disk, planned, table.as_ref())?);
+        }
+    }
+    let gone = plan.left_out.iter().flat_map(|left| left.was.clone());
+    let old_disks = plan.disks.iter().flat_map(|disk| {
+        let own = disk.source.display().to_string();
+        let mut names = disk.source_names.clone();
+        if own.starts_with("/dev/") && !names.contains(&own) {
+            names.push(own);
+        }
+        names
+    });
+    Ok(Machine {
+        hostname: plan.hostname,
+        boot: plan.boot,
+        boot_disk,
+        volumes,
+        gone: gone.collect(),
+        old_disks: old_disks.collect(),
+        nics: with_old_names(found.nics, plan),
+        ..found
+    })
+}
+
+fn volume(
+    disk: &PlannedDisk,
+    planned: &plan::Volume,
+    table: Option<&Table>,
+) -> Result<Option<Volume>> {
+    let kind = match &planned.fill {
+        Fill::Files { format, .. } => format.kind.clone(),
+        Fill::Blocks { kind } => kind.clone(),
+        Fill::Swap => "swap".to_owned(),
+        Fill::Reserved => return Ok(None),
+    };
+    // What it is, not what it was to be.
+    let signature = match filesystem::probe(&disk.device, recognise::extent(disk, planned))? {
+        Content::Known(signature) => signature,
+        Content::Nothing | Content::Ambiguous => Signature::default(),
+    };
+    let entry = table.and_then(|table| check::entry_of(table, planned.number));
+    let own =
+        |name: &Option<String>, planned: &Option<String>| name.clone().or_else(|| planned.clone());
+    Ok(Some(Volume {
+        device: planned.device(disk).display().to_string(),
+        kind,
+        uuid: own(&signature.uuid, &planned.identity.uuid),
+        // blkid's escapes are not the label's own.
+        label: planned.identity.label.clone(),
+        partuuid: entry
+            .and_then(|entry| entry.uuid.as_ref())
+            .map(|uuid| uuid.to_ascii_lowercase())
+            .or_else(|| table.and_then(|table| mbr_partuuid(table, planned.number))),
+        partlabel: entry.and_then(|entry| entry.name.clone()),
+        mount_point: planned.mounts.first().map(|mount| mount.path.clone()),
+        was: planned.was.clone(),
+    }))
+}
+
+/// What the kernel makes of an MBR's id and a partition's number.
+fn mbr_partuuid(table: &Table, number: u32) -> Option<String> {
+    let id = table.id.as_ref()?.strip_prefix("0x")?;
+    (table.label == "dos").then(|| format!("{}-{number:02x}", id.to_ascii_lowercase()))
+}
+
+/// The instance's cards stand in for the source's, in order.
+fn with_old_names(cards: Vec<Nic>, plan: &Plan) -> Vec<Nic> {
+    let old = plan.system.nics.iter().map(Some);
+    let old = old.chain(std::iter::repeat(None));
+    cards
+        .into_iter()
+        .zip(old)
+        .map(|(card, old)| Nic {
+            old_name: old.map(|nic| nic.name.clone()),
+            old_mac: old.and_then(|nic| nic.mac.clone()),
+            ..card
+        })
+        .collect()
+}

@@ -1,0 +1,210 @@
+//! Disks as planned: partitioned, formatted and mounted to be filled, or found
+//! so and left as they are.
+//!
+//! A disk that was not made for the plan loses all it has, and only if somebody
+//! has agreed. It is wiped first: from then on it starts nothing. What is killed
+//! midway goes on from the last thing that the disk's stamp tells.
+
+use anyhow::{Context, Result, bail};
+use p2v_sys::disk::Disk as Claimed;
+use p2v_sys::{Cmd, interrupt};
+
+use super::devices::Device;
+use super::disks::{self, Disk};
+use super::place::Place;
+use super::recognise::{self, Made};
+use super::stamp::{Filled, Spot, Stamp};
+use super::state::{self, Phase};
+use super::voice::Voice;
+use super::{check, volumes};
+use crate::plan::{Fill, Plan, PlannedDisk, Volume};
+use crate::protocol::Prepared;
+
+/// What comes before the partition table in a disk's first sector: boot code.
+const BOOT_CODE: usize = 440;
+
+/// A planned disk, the one that it is, and where it keeps its stamp.
+struct Target<'a> {
+    planned: &'a PlannedDisk,
+    disk: Disk,
+    spot: Spot,
+    made: Made,
+}
+
+/// Prepares the disks.
+pub fn run(place: &Place, plan: &Plan, erase: bool, voice: &mut Voice) -> Result<Prepared> {
+    let plan_id = plan.id();
+    volumes::unmount_all(place)?;
+    let mut targets = recognised(place, plan, &plan_id)?;
+    if !erase {
+        refuse_losses(&targets)?;
+    }
+    state::keep_plan(place, plan)?;
+    state::enter(place, &plan_id, Phase::Preparing, Vec::new())?;
+    let mut prepared = Prepared {
+        resumed: true,
+        complete: Vec::new(),
+    };
+    for target in &mut targets {
+        prepare_disk(target, &plan_id, voice, &mut prepared)?;
+    }
+    volumes::mount_all(place, plan)?;
+    let line = match prepared.resumed {
+        true => "the disks were made for this plan; nothing was formatted",
+        false => "the disks are partitioned and formatted",
+    };
+    voice.note(line)?;
+    state::enter(place, &plan_id, Phase::Prepared, vec![line.to_owned()])?;
+    Ok(prepared)
+}
+
+fn recognised<'a>(place: &Place, plan: &'a Plan, plan_id: &str) -> Result<Vec<Target<'a>>> {
+    let disks = check::plan(place, plan)?;
+    let target = |(planned, disk): (&'a PlannedDisk, Disk)| {
+        let spot = Spot::of(place, planned, disk.size);
+        let made = recognise::disk(planned, &disk, &spot, plan_id)?;
+        Ok(Target {
+            planned,
+            disk,
+            spot,
+            made,
+        })
+    };
+    plan.disks.iter().zip(disks).map(target).collect()
+}
+
+fn refuse_losses(targets: &[Target]) -> Result<()> {
+    let mut lost = Vec::new();
+    for target in targets.iter().filter(|target| target.made == Made::Not) {
+        let content = disks::content(&target.disk)?;
+        let disk = target.disk.path.display();
+        lost.push(match content.is_empty() {
+            true => format!("{disk} (made for another plan)"),
+            false => format!("{disk} ({})", content.join(", ")),
+        });
+    }
+    if !lost.is_empty() {
+        bail!(
+            "what is on these disks would be lost, and nobody has agreed to that: {}",
+            lost.join("; ")
+        );
+    }
+    Ok(())
+}
+
+fn prepare_disk(
+    target: &mut Target,
+    plan_id: &str,
+    voice: &mut Voice,
+    prepared: &mut Prepared,
+) -> Result<()> {
+    let planned = target.planned;
+    let mut stamp = match &target.made {
+        Made::Partitioned(stamp) => {
+            make_unbootable(planned)?;
+            stamp.clone()
+        }
+        Made::Wiped | Made::Empty | Made::Not => {
+            voice.note(format!("partitioning {}", planned.device.display()))?;
+            prepared.resumed = false;
+            partition(target, plan_id)?
+        }
+    };
+    for volume in &planned.volumes {
+        let name = volume.name(planned);
+        match recognise::volume(planned, volume, &stamp)? {
+            Some(Filled::Copied) => prepared.complete.push(name),
+            Some(Filled::Formatted) => {}
+            None => {
+                interrupt::check()?;
+                prepared.resumed = false;
+                voice.note(format!("formatting {name}: {}", what(volume)))?;
+                format(planned, volume).with_context(|| format!("formatting {name}"))?;
+                stamp.volumes.insert(volume.number, Filled::Formatted);
+                target.spot.write(&stamp)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A system that is half there must not start; its boot loader is installed
+/// once it is whole.
+fn make_unbootable(planned: &PlannedDisk) -> Result<()> {
+    if planned.table.is_none() {
+        return Ok(());
+    }
+    let claimed = Claimed::claim(&planned.device)?;
+    claimed.write_at(&[0; BOOT_CODE], 0)?;
+    claimed.sync()
+}
+
+/// Empties the disk and gives it the planned table.
+fn partition(target: &Target, plan_id: &str) -> Result<Stamp> {
+    let stamp = Stamp {
+        plan_id: plan_id.to_owned(),
+        ..Stamp::default()
+    };
+    let planned = target.planned;
+    let claimed = Claimed::claim(&planned.device)?;
+    target.spot.wipe()?;
+    claimed.wipe_edges()?;
+    // Or what lay there before would be found in a new partition.
+    for volume in &planned.volumes {
+        let extent = recognise::extent(planned, volume);
+        if extent.length > 0 {
+            claimed.wipe(extent.offset, extent.length)?;
+        }
+    }
+    claimed.sync()?;
+    target.spot.write(&stamp)?;
+    if let Some(table) = &planned.table {
+        table.write(&planned.device)?;
+        claimed.sync()?;
+    }
+    claimed.reread_partitions()?;
+    Ok(stamp)
+}
+
+fn what(volume: &Volume) -> String {
+    match &volume.fill {
+        Fill::Files { format, .. } => format.kind.clone(),
+        Fill::Blocks { kind } => format!("room for the blocks of {kind}"),
+        Fill::Swap => "swap".to_owned(),
+        Fill::Reserved => "nothing".to_owned(),
+    }
+}
+
+fn format(planned: &PlannedDisk, volume: &Volume) -> Result<()> {
+    let device = Device::of(planned, volume)?;
+    // Also proves that nobody has it.
+    let claimed = Claimed::claim(device.path())?;
+    claimed.wipe_edges()?;
+    drop(claimed);
+    match &volume.fill {
+        Fill::Files { format, .. } => format.make(device.path(), &volume.identity)?,
+        Fill::Swap => make_swap(volume, &device)?,
+        Fill::Blocks { .. } | Fill::Reserved => {}
+    }
+    flush(&device)?;
+    device.close()
+}
+
+/// The stamp that follows must not be on the medium before what it tells of.
+fn flush(device: &Device) -> Result<()> {
+    let doing = || format!("flushing {}", device.path().display());
+    let file = std::fs::File::open(device.path()).with_context(doing)?;
+    file.sync_all().with_context(doing)
+}
+
+fn make_swap(volume: &Volume, device: &Device) -> Result<()> {
+    let path = device.path();
+    let mut command = Cmd::new("mkswap", format!("making swap on {}", path.display()));
+    let identity = &volume.identity;
+    for (option, value) in [("--uuid", &identity.uuid), ("--label", &identity.label)] {
+        if let Some(value) = value {
+            command = command.arg(option).arg(value);
+        }
+    }
+    command.arg("--").arg(path).run()
+}
