@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use p2v_sys::Mount;
 use p2v_sys::loopdev::LoopDevice;
+use p2v_sys::{Cmd, Mount};
 use p2v_tests::image;
 use p2v_tests::qemu::{Boot, Machine, MachineSpec};
 use p2v_tests::ram_system;
@@ -69,6 +69,32 @@ fn msdos_ext3_by_a_kernel_from_the_node() {
     let created = create(&lab, "msdos", "ext3");
     let boot = created.direct_boot(&lab, GANETIS_COMMAND_LINE).unwrap();
     boots_into_ram(&lab, &created, boot);
+}
+
+#[test]
+fn a_self_contained_initrd_needs_no_disk() {
+    need_root!();
+    let lab = Lab::new("boot-self-contained").unwrap();
+    let created = create(&lab, "msdos", "ext4");
+    let version = created.fact("kernel").unwrap();
+    let (kernel, initrd) = (lab.dir().join("kernel"), lab.dir().join("self-contained"));
+    let root = created.mount(&lab).unwrap();
+    std::fs::copy(root.path().join(format!("boot/vmlinuz-{version}")), &kernel).unwrap();
+    Cmd::new(lab.binary(), "building a self-contained initrd")
+        .args(["initrd", "--kernel", version, "--self-contained", "--root"])
+        .arg(root.path())
+        .arg("--output")
+        .arg(&initrd)
+        .run()
+        .unwrap();
+    root.close().unwrap();
+    let boot = Boot::Direct {
+        kernel,
+        initrd,
+        append: "console=ttyS0,38400".to_owned(),
+    };
+    let blank = lab.disk("blank.img", GIB).unwrap();
+    is_ready_in_ram(&lab, &created, &MachineSpec::new(boot, &blank), "unpacked ");
 }
 
 #[test]
@@ -149,12 +175,19 @@ fn create(lab: &Lab, style: &str, filesystem: &str) -> Created {
 
 /// The promises of a RAM system, from the console and over SSH.
 fn boots_into_ram(lab: &Lab, created: &Created, boot: Boot) {
-    let before = image::hash(&created.disk).unwrap();
     let spec = MachineSpec::new(boot, &created.disk);
-    let mut machine = Machine::start(&spec, lab.dir()).unwrap();
+    is_ready_in_ram(lab, created, &spec, "disk released: ");
+}
+
+/// The same of a machine with other disks than the instance's; `said` is what
+/// must be on the console.
+fn is_ready_in_ram(lab: &Lab, created: &Created, spec: &MachineSpec, said: &str) {
+    let disk = &spec.disks[0];
+    let before = image::hash(disk).unwrap();
+    let mut machine = Machine::start(spec, lab.dir()).unwrap();
     machine.wait_for_ssh(LONGEST_BOOT).unwrap();
     let console = machine.console().clone();
-    console.expect("disk released: ", LONGEST_BOOT).unwrap();
+    console.expect(said, LONGEST_BOOT).unwrap();
     console.expect("p2v: ready", LONGEST_BOOT).unwrap();
     let text = console.text();
     for (fingerprint, _) in created.host_keys() {
@@ -170,7 +203,7 @@ fn boots_into_ram(lab: &Lab, created: &Created, boot: Boot) {
     let failed = ssh.run("systemctl --failed --no-legend --plain").unwrap();
     assert_eq!(failed, "", "units failed");
     assert_eq!(
-        image::hash(&created.disk).unwrap(),
+        image::hash(disk).unwrap(),
         before,
         "the boot wrote to the disk"
     );

@@ -1,6 +1,7 @@
 //! `p2v initrd` from the command line: what it refuses, and that what it
 //! writes can be read by other programs than ours.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use p2v_sys::{Cmd, Mount};
@@ -123,6 +124,33 @@ fn every_compression_is_read_by_its_own_tool() {
             assert!(details.contains("CRC32"), "{details}");
         }
     }
+}
+
+#[test]
+fn a_self_contained_one_is_for_a_whole_root_and_its_owner_only() {
+    need_root!();
+    let modules = Modules::new("initrd-self-contained");
+    let output = modules.output();
+    let text = refusal(&modules.build(&output).arg("--self-contained"));
+    assert!(text.contains("/sbin/init"), "{text}");
+    let init = modules.root.join("sbin/init");
+    std::fs::create_dir(modules.root.join("sbin")).unwrap();
+    std::fs::write(&init, "").unwrap();
+    std::fs::write(modules.root.join(".p2v-incomplete"), "").unwrap();
+    let text = refusal(&modules.build(&output).arg("--self-contained"));
+    assert!(text.contains(".p2v-incomplete"), "{text}");
+    std::fs::remove_file(modules.root.join(".p2v-incomplete")).unwrap();
+    let build = modules.build(&output).arg("--self-contained");
+    build.run().unwrap();
+    // It holds the root's SSH keys.
+    let mode = std::fs::metadata(&output).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let names = listing("none", &output, modules.lab.dir());
+    assert!(names.contains("p2v-root/000000"), "{names}");
+    // This machine's root is not taken by mistake.
+    let build = Cmd::new(modules.lab.binary(), "building an initrd");
+    let build = build.args(["initrd", "--kernel", "1", "--self-contained"]);
+    assert!(refusal(&build).contains("--root"));
 }
 
 #[test]

@@ -23,7 +23,7 @@ mod tidy;
 
 pub use tidy::INITRD_PREFIX;
 
-use crate::archive::{self, Packed};
+use crate::archive::{self, Packed, Scope};
 use crate::metadata::{self, Metadata};
 use crate::recipe::Recipe;
 use crate::scratch::{self, Scratch};
@@ -228,7 +228,7 @@ impl Cache {
             .mode(0o600)
             .open(&path)
             .with_context(|| format!("making {}", path.display()))?;
-        let packed = archive::pack(&tree, &archive, &path)?;
+        let packed = archive::pack(&tree, &archive, &path, &Scope::default())?;
         let metadata = describe(key, recipe, tool, kernel, packed);
         if self.policy.generate {
             self.keep(&scratch, &archive, &metadata)?;

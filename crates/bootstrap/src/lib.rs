@@ -11,7 +11,6 @@
 //!
 //! Not here: anything that belongs to one instance (names, keys, networks).
 
-pub mod archive;
 mod cache;
 mod metadata;
 mod mirror_login;
@@ -21,6 +20,8 @@ pub mod settle;
 mod source;
 mod tool;
 pub mod trim;
+
+pub use p2v_archive as archive;
 
 pub use cache::{Cache, CachePolicy, CachedRoot, INITRD_PREFIX};
 pub use metadata::Metadata;

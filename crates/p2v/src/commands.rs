@@ -107,6 +107,9 @@ struct InitrdArgs {
     #[arg(long, value_name = "METHOD", default_value = "zstd",
           value_parser = PossibleValuesParser::new(Compression::ALL.map(Compression::name)))]
     compress: String,
+    /// Put the root itself inside: it then boots without any disk
+    #[arg(long, requires = "root")]
+    self_contained: bool,
     /// Overwrite FILE
     #[arg(long)]
     force: bool,
@@ -177,6 +180,7 @@ pub fn run_initrd(matches: &ArgMatches) -> Result<u8> {
         modules: args.modules,
         compression: args.compress.parse()?,
         force: args.force,
+        self_contained: args.self_contained,
         init_binary: std::env::current_exe()?,
     })?;
     tracing::info!(

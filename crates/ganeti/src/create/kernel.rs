@@ -76,6 +76,7 @@ fn initrd(root: &Root, kernel: &Kernel, cache: &Path) -> Result<Vec<u8>> {
         modules: Vec::new(),
         compression: Compression::Zstd,
         force: false,
+        self_contained: false,
         init_binary: binary,
     })?;
     let initrd = std::fs::read(&output).with_context(|| format!("reading {}", output.display()))?;

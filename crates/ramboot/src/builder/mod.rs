@@ -8,13 +8,14 @@
 
 mod archive;
 mod compression;
+mod embedded;
 mod module_file;
 mod output;
 mod selection;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -44,6 +45,9 @@ pub struct InitrdRequest {
     pub compression: Compression,
     /// Whether a file that is there already is replaced.
     pub force: bool,
+    /// Whether the root itself is put inside, so that no disk is needed. Then
+    /// only its owner may read the file: it holds the root's secrets.
+    pub self_contained: bool,
     /// The static program that becomes /init, normally /proc/self/exe.
     pub init_binary: PathBuf,
 }
@@ -71,13 +75,15 @@ pub fn build(request: &InitrdRequest) -> Result<InitrdReport> {
     let index = Index::read(&root, &modules_dir)?;
     let selection = Selection::choose(&index, &request.modules)
         .with_context(|| format!("choosing modules for kernel {}", request.kernel))?;
+    if request.self_contained {
+        embedded::check(&root)?;
+    }
     let output = Output::prepare(&request.output, request.force)?;
     let init = read_init(&request.init_binary)?;
 
     let files = module_file::read_all(&root, &modules_dir, &selection.modules)?;
     let inside = PathBuf::from("lib/modules").join(&request.kernel);
     let mut archive = Archive::new();
-    add_frame(&mut archive, &request.kernel, init);
     let mut paths = BTreeMap::new();
     for file in files {
         archive.file(inside.join(&file.path), 0o644, file.bytes);
@@ -86,21 +92,33 @@ pub fn build(request: &InitrdRequest) -> Result<InitrdReport> {
     for (name, text) in index.trimmed(&paths).files() {
         archive.file(inside.join(name), 0o644, text.into());
     }
-    let cpio = archive.into_bytes()?;
-    interrupt::check()?;
-    let compressed = request.compression.compress(&cpio)?;
-    interrupt::check()?;
-    output.write(&compressed)?;
+    let mode = if request.self_contained { 0o600 } else { 0o644 };
+    let mut unpacked_bytes = 0;
+    let bytes = output.write(mode, |file| {
+        let mut facts = String::new();
+        if request.self_contained {
+            let carried = embedded::write(&root, file)?;
+            unpacked_bytes += carried.packed;
+            facts = carried.lines();
+        }
+        add_frame(&mut archive, &request.kernel, &facts, init);
+        let cpio = archive.into_bytes()?;
+        interrupt::check()?;
+        let compressed = request.compression.compress(&cpio)?;
+        interrupt::check()?;
+        unpacked_bytes += cpio.len() as u64;
+        file.write_all(&compressed).context("writing it")
+    })?;
     Ok(InitrdReport {
-        bytes: compressed.len() as u64,
-        unpacked_bytes: cpio.len() as u64,
+        bytes,
+        unpacked_bytes,
         modules: paths.into_keys().collect(),
         absent: selection.absent,
     })
 }
 
 /// What init finds besides its modules.
-fn add_frame(archive: &mut Archive, kernel: &str, init: Vec<u8>) {
+fn add_frame(archive: &mut Archive, kernel: &str, facts: &str, init: Vec<u8>) {
     for dir in ["dev", "etc", "lib", "proc", "run", "sys"] {
         archive.directory(dir, 0o755);
     }
@@ -110,7 +128,7 @@ fn add_frame(archive: &mut Archive, kernel: &str, init: Vec<u8>) {
     archive.character_device("dev/console", 0o600, (5, 1));
     archive.file("init", 0o755, init);
     let marker = format!(
-        "kernel={kernel}\nbuilder=p2v {}\n",
+        "kernel={kernel}\nbuilder=p2v {}\n{facts}",
         env!("CARGO_PKG_VERSION")
     );
     archive.file(crate::MARKER, 0o644, marker.into());

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -54,23 +54,32 @@ impl Output {
         Ok(output)
     }
 
-    /// Writes the file and puts it in its place, or leaves nothing behind.
-    pub(super) fn write(self, bytes: &[u8]) -> Result<()> {
+    /// Lets `content` write the file, gives it `mode` and puts it in its place,
+    /// or leaves nothing behind. Returns its length in bytes.
+    pub(super) fn write(
+        self,
+        mode: u32,
+        content: impl FnOnce(&mut File) -> Result<()>,
+    ) -> Result<u64> {
         let mut file = self.create()?;
-        let written = (|| {
-            file.write_all(bytes)?;
-            file.set_permissions(PermissionsExt::from_mode(0o644))?;
-            file.sync_all()?;
-            std::fs::rename(&self.temporary, &self.path)
-        })();
+        let written = content(&mut file).and_then(|()| Ok(self.put(&file, mode)?));
         if written.is_err() {
             self.discard();
         }
-        written.with_context(|| format!("writing {}", self.path.display()))?;
+        let length = written.with_context(|| format!("writing {}", self.path.display()))?;
         // So that the name, too, outlives a crash of the machine.
         File::open(self.dir())
             .and_then(|dir| dir.sync_all())
-            .with_context(|| format!("syncing {}", self.dir().display()))
+            .with_context(|| format!("syncing {}", self.dir().display()))?;
+        Ok(length)
+    }
+
+    fn put(&self, file: &File, mode: u32) -> std::io::Result<u64> {
+        file.set_permissions(PermissionsExt::from_mode(mode))?;
+        file.sync_all()?;
+        let length = file.metadata()?.len();
+        std::fs::rename(&self.temporary, &self.path)?;
+        Ok(length)
     }
 
     fn dir(&self) -> &Path {

@@ -51,6 +51,7 @@ impl Lab {
             modules: vec!["one".to_owned()],
             compression: Compression::None,
             force: false,
+            self_contained: false,
             init_binary: self.dir.path().join("p2v"),
         }
     }

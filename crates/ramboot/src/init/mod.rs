@@ -1,11 +1,12 @@
 //! PID 1 of the ramboot initrd: loads the drivers, finds the root, moves it
-//! into RAM, lets the disk go and hands over to the root's own init.
+//! into RAM, lets the disk go and hands over to the root's own init. Where the
+//! initrd carries the root itself, no disk is looked for.
 //!
 //! Each step is a line on the console. Nothing is written to any disk, and no
 //! other program is run. What the kernel command line can say is in
 //! [`cmdline`].
 //!
-//! A root may have a file [`EXCLUDE`], which names what is not to be copied,
+//! A root may have a file [`EXCLUDE`](crate::EXCLUDE), which names what is not to be copied,
 //! one absolute path a line, like `ramboot.exclude=`.
 
 pub(crate) mod block_device;
@@ -14,6 +15,7 @@ mod console;
 mod copy;
 mod drivers;
 mod early;
+mod embedded;
 mod failure;
 mod find_root;
 mod memory;
@@ -26,20 +28,17 @@ mod switch_root;
 mod tree;
 
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use p2v_sys::Root;
 
 use cmdline::{CommandLine, OnError};
 use drivers::Drivers;
-use memory::{Memory, RAM, Room, megabytes};
+use memory::{Memory, Need, RAM, Room, megabytes};
 use mount_root::DiskRoot;
 use tree::Tree;
-
-/// The file of a root that names what is not to be copied into RAM.
-pub const EXCLUDE: &str = "/etc/ramboot.exclude";
 
 /// Boots. Exits with status 1 unless it is PID 1 of a ramboot initrd; else it
 /// becomes the next init, or ends as `ramboot.onerror=` says.
@@ -64,6 +63,11 @@ pub fn run() -> ! {
 fn boot(line: &CommandLine) -> Result<Infallible> {
     let root = greet(line);
     let mut drivers = Drivers::open(line)?;
+    if let Some(facts) = embedded::find()? {
+        drivers.settle();
+        let init = embedded::move_to_ram(facts, line)?;
+        return switch_root::hand_over(Path::new(RAM), &init);
+    }
     let device = find_root::wait(line, &mut drivers)?;
     let modules = drivers.loaded();
     console::say(format!("root {root} is {device}, {modules} modules loaded"));
@@ -92,16 +96,17 @@ fn greet(line: &CommandLine) -> String {
 
 /// Copies the mounted root to a tmpfs, if the memory suffices.
 fn move_to_ram(disk: &DiskRoot, line: &CommandLine) -> Result<()> {
-    let mut exclude = listed_in_root(disk.path())?;
+    let mut exclude = crate::excluded(&Root::open(disk.path())?)?;
     exclude.extend(line.exclude.iter().cloned());
     let tree = Tree::list(disk.path(), &exclude)?;
     let memory = Memory::read()?;
-    let room = Room::plan(&tree, memory, line.size)?;
+    let need = Need::of(tree.data(), tree.entries.len() as u64);
+    let room = Room::plan(need, memory, line.size)?;
     console::say(format!(
         "copying {} MB in {} files into RAM: {} MB needed of {} MB available",
         megabytes(tree.data()),
         tree.entries.len(),
-        megabytes(tree.memory()),
+        megabytes(need.memory()),
         memory.available >> 20
     ));
     let ram = memory::mount(room)?;
@@ -121,22 +126,5 @@ fn report(copied: copy::Copied, start: Instant) {
         time.as_secs_f64(),
         copy::rate(copied.bytes, time)
     ));
-    if copied.lost_attributes > 0 {
-        console::warn(format!(
-            "{} extended attributes of users (user.*) are not in RAM: \
-             this kernel's tmpfs does not take them",
-            copied.lost_attributes
-        ));
-    }
-}
-
-fn listed_in_root(root: &Path) -> Result<Vec<PathBuf>> {
-    let text = Root::open(root)?.read_text(EXCLUDE);
-    let text = text.with_context(|| format!("reading {EXCLUDE} of the root"))?;
-    let text = text.unwrap_or_default();
-    let lines = text.lines().map(str::trim);
-    Ok(lines
-        .filter(|l| l.starts_with('/'))
-        .map(PathBuf::from)
-        .collect())
+    copy::warn_of_lost_attributes(copied.lost_attributes);
 }

@@ -22,18 +22,10 @@ use super::cmdline::CommandLine;
 use super::console;
 use super::drivers::Drivers;
 use super::superblock;
-use crate::INCOMPLETE;
+use crate::{INCOMPLETE, INITS};
 
 /// Where the disk's root is mounted in the initrd.
 pub const DISK: &str = "/disk";
-
-/// What to hand over to, in the order of the kernel's own attempts.
-const INITS: [&str; 4] = [
-    "/sbin/init",
-    "/etc/init",
-    "/bin/init",
-    "/lib/systemd/systemd",
-];
 
 /// The mounted root of a disk, and its device, which is writable again after
 /// [`DiskRoot::close`].
@@ -98,18 +90,7 @@ impl DiskRoot {
                 doing()
             );
         }
-        let root = Root::open(self.path())?;
-        let candidates: Vec<&Path> = match wanted {
-            Some(path) => vec![path],
-            None => INITS.iter().map(Path::new).collect(),
-        };
-        for path in &candidates {
-            if is_executable(&root, path) {
-                return Ok(path.to_path_buf());
-            }
-        }
-        let names: Vec<String> = candidates.iter().map(|p| p.display().to_string()).collect();
-        bail!("{}: no program at {}", doing(), names.join(", "))
+        init_of(&Root::open(self.path())?, wanted).with_context(doing)
     }
 
     /// Unmounts, and makes the device as writable as it was.
@@ -119,6 +100,21 @@ impl DiskRoot {
         block::set_read_only(&self.device.open()?, self.was_read_only)
             .with_context(|| format!("making {} writable again", path.display()))
     }
+}
+
+/// The program of `root` to hand over to, as a path inside it.
+pub fn init_of(root: &Root, wanted: Option<&Path>) -> Result<PathBuf> {
+    let candidates: Vec<&Path> = match wanted {
+        Some(path) => vec![path],
+        None => INITS.iter().map(Path::new).collect(),
+    };
+    for path in &candidates {
+        if is_executable(root, path) {
+            return Ok(path.to_path_buf());
+        }
+    }
+    let names: Vec<String> = candidates.iter().map(|p| p.display().to_string()).collect();
+    bail!("no program at {}", names.join(", "))
 }
 
 fn is_executable(root: &Root, path: &Path) -> bool {

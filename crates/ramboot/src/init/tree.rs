@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nix::dir::Dir;
@@ -20,11 +20,6 @@ use super::parallel::{self, Load};
 
 /// A page of memory, the unit in which tmpfs stores data, in bytes.
 const PAGE: u64 = 4096;
-
-/// What a file takes in the kernel besides its data, in bytes, rounded up.
-/// On Linux 6.1 that is 784 for the inode, 192 for the name, and for the index
-/// of its pages 350 on average of a Debian root.
-const PER_FILE: u64 = 1536;
 
 /// One file of any type.
 #[derive(Debug)]
@@ -79,7 +74,7 @@ impl Tree {
             entries: Vec::new(),
         };
         let walk = Walk {
-            exclude: exclude.iter().map(|path| normal(path)).collect(),
+            exclude: exclude.iter().map(|path| crate::normal(path)).collect(),
             path,
         };
         let top = examine(tree.root.as_fd(), OsStr::new("."), PathBuf::from("."));
@@ -115,11 +110,6 @@ impl Tree {
     /// Bytes of file data that are to be copied.
     pub fn data(&self) -> u64 {
         self.entries.iter().map(|entry| entry.data).sum()
-    }
-
-    /// Bytes of RAM that the copy takes.
-    pub fn memory(&self) -> u64 {
-        self.data() + self.entries.len() as u64 * PER_FILE
     }
 
     /// A file's full path, for messages and for what takes no descriptor.
@@ -202,18 +192,6 @@ fn examine(directory: BorrowedFd, name: &OsStr, path: PathBuf) -> Result<Entry> 
         };
     }
     Ok(entry)
-}
-
-/// As the paths in the list are written: "/usr/./share/" is "usr/share".
-fn normal(path: &Path) -> PathBuf {
-    let parts = path.components();
-    let normal: PathBuf = parts
-        .filter(|c| matches!(c, Component::Normal(_)))
-        .collect();
-    if normal.as_os_str().is_empty() {
-        return PathBuf::from(".");
-    }
-    normal
 }
 
 /// How many bytes of a file are not in holes, in whole pages. The number of

@@ -23,11 +23,22 @@ use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat, umask};
 use nix::unistd::{linkat, symlinkat};
 
+use super::console;
 use super::tree::{Entry, Tree};
 use attributes::{Attributes, Extended};
 use progress::Progress;
 
 pub use progress::rate;
+
+/// Says how many extended attributes the tmpfs did not take.
+pub fn warn_of_lost_attributes(lost: usize) {
+    if lost > 0 {
+        console::warn(format!(
+            "{lost} extended attributes of users (user.*) are not in RAM: \
+             this kernel's tmpfs does not take them"
+        ));
+    }
+}
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@
 //!
 //! Own reading and writing, because the tar crate cuts pax values at newlines,
 //! which ACLs and capabilities may contain, and looks at every path several
-//! times: unpacking is what every create waits for.
+//! times: unpacking is what every create waits for, and every boot of a
+//! self-contained initrd.
 //!
 //! Sockets are left out: they mean nothing without their server. Holes in
 //! sparse files are filled.
@@ -13,8 +14,8 @@ mod pack;
 mod pax;
 mod unpack;
 
-pub use pack::{Packed, pack};
-pub use unpack::unpack;
+pub use pack::{Packed, Scope, pack};
+pub use unpack::{unpack, unpack_what_fits};
 
 /// The attributes that are kept. Others belong to the machine (SELinux's
 /// labels, an overlay's marks), not to the tree.

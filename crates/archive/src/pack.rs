@@ -1,6 +1,6 @@
 //! Packing a tree.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, Metadata};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -21,6 +21,15 @@ const LEVEL: i32 = 3;
 /// What a filesystem's smallest allocation is taken for, in bytes.
 const BLOCK: u64 = 4096;
 
+/// What of a tree is packed.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// Paths relative to the root that are left out. A directory stays, empty.
+    pub exclude: BTreeSet<PathBuf>,
+    /// Whether what is mounted below the root is left out.
+    pub one_filesystem: bool,
+}
+
 /// What became of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packed {
@@ -36,10 +45,10 @@ pub struct Packed {
 }
 
 /// Packs the tree `root` into `output`, whose name for messages is `name`.
-pub fn pack(root: &Path, output: &File, name: &Path) -> Result<Packed> {
+pub fn pack(root: &Path, output: impl Write, name: &Path, scope: &Scope) -> Result<Packed> {
     let writing = || format!("writing {}", name.display());
     let hashed = Hashed {
-        file: output,
+        output,
         hasher: blake3::Hasher::new(),
         length: 0,
     };
@@ -48,9 +57,16 @@ pub fn pack(root: &Path, output: &File, name: &Path) -> Result<Packed> {
     encoder
         .multithread(u32::try_from(threads).unwrap_or(1))
         .with_context(writing)?;
+    // A reader then tells a damaged archive from a good one.
+    encoder.include_checksum(true).with_context(writing)?;
+    let device = std::fs::metadata(root)
+        .with_context(|| format!("packing {}", root.display()))?
+        .dev();
     let mut packer = Packer {
         builder: tar::Builder::new(encoder),
         root,
+        scope,
+        device,
         links: HashMap::new(),
         bytes: 0,
         inodes: 0,
@@ -68,28 +84,31 @@ pub fn pack(root: &Path, output: &File, name: &Path) -> Result<Packed> {
 }
 
 /// Hashes what passes on its way to the file.
-struct Hashed<'a> {
-    file: &'a File,
+struct Hashed<W: Write> {
+    output: W,
     hasher: blake3::Hasher,
     length: u64,
 }
 
-impl Write for Hashed<'_> {
+impl<W: Write> Write for Hashed<W> {
     fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
-        let written = self.file.write(buffer)?;
+        let written = self.output.write(buffer)?;
         self.hasher.update(&buffer[..written]);
         self.length += written as u64;
         Ok(written)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.file.flush()
+        self.output.flush()
     }
 }
 
 struct Packer<'a, W: Write> {
     builder: tar::Builder<W>,
     root: &'a Path,
+    scope: &'a Scope,
+    /// That the root is on.
+    device: u64,
     /// Where the files with several names have been packed.
     links: HashMap<(u64, u64), PathBuf>,
     bytes: u64,
@@ -103,11 +122,13 @@ impl<W: Write> Packer<'_, W> {
         let full = self.root.join(path);
         let packing = || format!("packing {}", full.display());
         let metadata = std::fs::symlink_metadata(&full).with_context(packing)?;
-        if metadata.file_type().is_socket() {
+        let excluded = self.scope.exclude.contains(path);
+        if metadata.file_type().is_socket() || (excluded && !metadata.is_dir()) {
             return Ok(());
         }
         self.append(path, &full, &metadata).with_context(packing)?;
-        if metadata.is_dir() {
+        let elsewhere = self.scope.one_filesystem && metadata.dev() != self.device;
+        if metadata.is_dir() && !excluded && !elsewhere {
             let mut names = std::fs::read_dir(&full)
                 .and_then(|entries| {
                     entries

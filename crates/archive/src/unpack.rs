@@ -1,6 +1,7 @@
 //! Unpacking a tree, as fast as the filesystem takes it: one thread
 //! decompresses while another writes.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -29,7 +30,24 @@ const WAITING: usize = 16;
 
 /// Unpacks an archive made by [`super::pack`] into the directory `target`,
 /// usually the top of a fresh filesystem. Existing files are errors.
-pub fn unpack(archive: File, target: &Path) -> Result<()> {
+pub fn unpack(archive: impl Read + Send, target: &Path) -> Result<()> {
+    unpack_with(archive, target, Refused::Error).map(drop)
+}
+
+/// The same, but extended attributes that the target's filesystem does not
+/// take are left out and counted: a tmpfs has none of users before Linux 6.6.
+pub fn unpack_what_fits(archive: impl Read + Send, target: &Path) -> Result<usize> {
+    unpack_with(archive, target, Refused::Counted)
+}
+
+/// What becomes of an attribute that the filesystem does not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    Error,
+    Counted,
+}
+
+fn unpack_with(archive: impl Read + Send, target: &Path, refused: Refused) -> Result<usize> {
     let unpacking = || format!("unpacking into {}", target.display());
     let (sender, receiver) = sync_channel(WAITING);
     std::thread::scope(|scope| {
@@ -39,7 +57,7 @@ pub fn unpack(archive: File, target: &Path) -> Result<()> {
             block: Vec::new(),
             at: 0,
         };
-        Unpacker::new(target)?.unpack(blocks)
+        Unpacker::new(target, refused)?.unpack(blocks)
     })
     .with_context(unpacking)
 }
@@ -47,7 +65,7 @@ pub fn unpack(archive: File, target: &Path) -> Result<()> {
 type Block = std::io::Result<Vec<u8>>;
 
 /// Ends early when nobody receives any more.
-fn decompress(archive: File, blocks: &SyncSender<Block>) {
+fn decompress(archive: impl Read, blocks: &SyncSender<Block>) {
     let mut decoder = match zstd::Decoder::new(archive) {
         Ok(decoder) => decoder,
         Err(error) => {
@@ -108,10 +126,13 @@ struct Unpacker<'a> {
     /// change the times and inherit the ACLs.
     directories: Vec<Entry>,
     buffer: Vec<u8>,
+    refused: Refused,
+    /// Attributes that were left out.
+    lost: Cell<usize>,
 }
 
 impl<'a> Unpacker<'a> {
-    fn new(target: &'a Path) -> Result<Self> {
+    fn new(target: &'a Path, refused: Refused) -> Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let top = openat(AT_FDCWD, target, flags, Mode::empty()).context("opening it")?;
         let here = openat(&top, ".", flags, Mode::empty()).context("opening it")?;
@@ -121,10 +142,12 @@ impl<'a> Unpacker<'a> {
             directory: (PathBuf::new(), here),
             directories: Vec::new(),
             buffer: vec![0; BLOCK],
+            refused,
+            lost: Cell::new(0),
         })
     }
 
-    fn unpack(mut self, stream: impl Read) -> Result<()> {
+    fn unpack(mut self, stream: impl Read) -> Result<usize> {
         let mut archive = tar::Archive::new(stream);
         let mut extra = Vec::new();
         let entries = archive.entries().context("reading the archive")?;
@@ -148,7 +171,7 @@ impl<'a> Unpacker<'a> {
             self.finish_directory(directory)
                 .with_context(|| format!("finishing {}", directory.path.display()))?;
         }
-        Ok(())
+        Ok(self.lost.get())
     }
 
     fn make(&mut self, kind: EntryType, entry: Entry, content: &mut impl Read) -> Result<()> {
@@ -269,11 +292,23 @@ impl<'a> Unpacker<'a> {
             let name = OsStr::from_bytes(name);
             // By path, because the call needs a descriptor open for reading
             // otherwise; the steps of the path have been made just now.
-            xattr::set(self.target.join(&entry.path), name, value)
-                .with_context(|| format!("setting the attribute {}", name.to_string_lossy()))?;
+            let set = xattr::set(self.target.join(&entry.path), name, value);
+            match set {
+                Err(error) if self.refused == Refused::Counted && is_refusal(&error) => {
+                    self.lost.set(self.lost.get() + 1);
+                }
+                set => set
+                    .with_context(|| format!("setting the attribute {}", name.to_string_lossy()))?,
+            }
         }
         Ok(())
     }
+}
+
+fn is_refusal(error: &std::io::Error) -> bool {
+    [Errno::EOPNOTSUPP, Errno::EPERM]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
 /// Gives what is not a file its owner, mode, attributes and time.
