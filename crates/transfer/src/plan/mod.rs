@@ -1,6 +1,17 @@
 //! What the target's disks shall be: the layout, what is made on it, and what
 //! goes where. It is shown, may be edited as JSON, and is what the agent obeys.
 
+mod demand;
+mod derive;
+mod layout;
+mod needs;
+#[cfg(test)]
+pub(crate) mod sample;
+mod share;
+mod show;
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -162,11 +173,11 @@ pub struct Wishes {
 ///
 /// # Errors
 /// All that keeps it from being made, in one message.
-pub fn derive(_source: &Source, _target: &Target, _wishes: &Wishes) -> Result<Plan> {
-    anyhow::bail!("planning is not there yet")
+pub fn derive(source: &Source, target: &Target, wishes: &Wishes) -> Result<Plan> {
+    derive::derive(source, target, wishes)
 }
 
 /// The plan as a table for people.
-pub fn table(_plan: &Plan) -> String {
-    String::new()
+pub fn table(plan: &Plan) -> String {
+    show::table(plan)
 }

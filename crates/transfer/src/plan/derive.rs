@@ -1,0 +1,398 @@
+//! The plan that keeps the source's layout, scaled to the target's disks.
+//!
+//! It follows from the source and the target's disks alone, so that one who
+//! begins again after an interruption comes to the same plan: what is on the
+//! target just now, or how busy it is, has no say.
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use p2v_fixes::machine::BootMode;
+use p2v_sys::partition::table::Table;
+
+use super::layout::{STEP, Space, is_logical};
+use super::share::{Kind, Want, share};
+use super::{Fill, LeftOut, Plan, PlannedDisk, VERSION, Volume, Wishes, demand, needs};
+use crate::protocol::{Target, TargetDisk};
+use crate::source::{Area, Content, Disk, Identity, Source};
+
+/// What becomes of each area of a disk.
+struct Sorted {
+    /// In the disk's order; sizes are still the source's.
+    volumes: Vec<Volume>,
+    left_out: Vec<LeftOut>,
+}
+
+/// See [`super::derive`].
+pub fn derive(source: &Source, target: &Target, wishes: &Wishes) -> Result<Plan> {
+    let mut problems = Vec::new();
+    let mut plan = Plan {
+        version: VERSION,
+        disks: Vec::new(),
+        boot: match target.boot {
+            BootMode::Direct => BootMode::Direct,
+            _ => source.system.boot,
+        },
+        hostname: wishes.hostname,
+        left_out: Vec::new(),
+        system: source.system.clone(),
+    };
+    let mut moved = Vec::new();
+    for disk in in_boot_order(source) {
+        let sorted = sort(disk);
+        plan.left_out.extend(sorted.left_out);
+        let reserved = |volume: &Volume| volume.fill == Fill::Reserved;
+        if !sorted.volumes.iter().all(reserved) {
+            moved.push((disk, sorted.volumes));
+        }
+    }
+    let counted = check_count(&moved, target);
+    problems.extend(counted.err().map(|error| format!("{error:#}")));
+    for ((disk, volumes), onto) in moved.into_iter().zip(&target.disks) {
+        match place(disk, volumes, onto) {
+            Ok(disk) => plan.disks.push(disk),
+            Err(error) => problems.push(format!("{error:#}")),
+        }
+    }
+    if problems.is_empty() {
+        problems = needs::unmet(source, &plan);
+    }
+    if problems.is_empty() {
+        return Ok(plan);
+    }
+    bail!("making a plan: {}", problems.join("; "))
+}
+
+/// The source's disks, that with the boot loader's files first.
+fn in_boot_order(source: &Source) -> Vec<&Disk> {
+    let holds = |disk: &Disk, mount: &str| {
+        disk.areas.iter().any(|area| match &area.content {
+            Content::Filesystem(filesystem) => {
+                filesystem.mounts.iter().any(|point| point.path == mount)
+            }
+            _ => false,
+        })
+    };
+    let of_boot = |mount: &str| source.disks.iter().position(|disk| holds(disk, mount));
+    let wanted: &[&str] = match source.system.boot {
+        BootMode::Efi => &["/boot/efi", "/efi", "/boot", "/"],
+        _ => &["/boot", "/"],
+    };
+    let first = wanted.iter().find_map(|mount| of_boot(mount));
+    let mut disks: Vec<_> = source.disks.iter().collect();
+    if let Some(first) = first {
+        disks[..=first].rotate_right(1);
+    }
+    disks
+}
+
+fn check_count(moved: &[(&Disk, Vec<Volume>)], target: &Target) -> Result<()> {
+    ensure!(
+        !moved.is_empty(),
+        "nothing on the source can be moved: no filesystem was found that is known"
+    );
+    let missing: Vec<_> = moved
+        .iter()
+        .skip(target.disks.len())
+        .map(|(disk, _)| format!("{} ({})", disk.path.display(), super::show::size(disk.size)))
+        .collect();
+    ensure!(
+        missing.is_empty(),
+        "the instance has {} disks, and {} are needed; there is none for {}: add disks to it \
+         (gnt-instance modify --disk add:size=...), then start it again",
+        target.disks.len(),
+        moved.len(),
+        missing.join(", ")
+    );
+    Ok(())
+}
+
+/// What is moved of a disk, and what is not.
+fn sort(disk: &Disk) -> Sorted {
+    let mut sorted = Sorted {
+        volumes: Vec::new(),
+        left_out: Vec::new(),
+    };
+    for area in &disk.areas {
+        let leave = |reason: String| LeftOut {
+            was: area.names.clone(),
+            reason,
+        };
+        match fill(area) {
+            Ok(fill) => sorted.volumes.push(volume(area, fill)),
+            Err(reason) => sorted.left_out.push(leave(reason)),
+        }
+    }
+    keep_numbers(disk, &mut sorted);
+    sorted
+        .volumes
+        .sort_by_key(|volume| (volume.source_start, volume.number));
+    sorted
+}
+
+/// How a volume comes to be, or why it does not.
+fn fill(area: &Area) -> Result<Fill, String> {
+    Ok(match &area.content {
+        Content::Nothing => return Err("nothing known is on it".to_owned()),
+        Content::Unmovable(kind) => return Err(format!("{kind} cannot be moved yet")),
+        Content::BiosBoot => Fill::Reserved,
+        Content::Swap(_) => Fill::Swap,
+        Content::Filesystem(filesystem) if filesystem.format.kind == "vfat" => Fill::Blocks {
+            kind: filesystem.format.kind.clone(),
+        },
+        Content::Filesystem(filesystem) => Fill::Files {
+            format: filesystem.format.clone(),
+            used: filesystem.used,
+            inodes: filesystem.inodes,
+        },
+    })
+}
+
+fn volume(area: &Area, fill: Fill) -> Volume {
+    let (identity, mounts) = match &area.content {
+        Content::Filesystem(filesystem) => (filesystem.identity.clone(), filesystem.mounts.clone()),
+        Content::Swap(identity) => (identity.clone(), Vec::new()),
+        _ => (Identity::default(), Vec::new()),
+    };
+    Volume {
+        number: area.number,
+        size: area.size,
+        source_start: area.start,
+        source_size: area.size,
+        fill,
+        identity,
+        mounts,
+        was: area.names.clone(),
+    }
+}
+
+/// Logical partitions have no gaps in their numbers: one that is left out
+/// before one that is not keeps its number with a small place.
+fn keep_numbers(disk: &Disk, sorted: &mut Sorted) {
+    let Some(table) = &disk.table else { return };
+    let kept =
+        |number: u32, sorted: &Sorted| sorted.volumes.iter().any(|volume| volume.number == number);
+    let logical = table
+        .partitions
+        .iter()
+        .filter(|entry| is_logical(table, entry));
+    let numbers: Vec<_> = logical.map(|entry| entry.number).collect();
+    let last = numbers
+        .iter()
+        .copied()
+        .filter(|number| kept(*number, sorted))
+        .max();
+    for number in numbers {
+        if kept(number, sorted) || last.is_none_or(|last| number > last) {
+            continue;
+        }
+        let extent = table
+            .partitions
+            .iter()
+            .find(|entry| entry.number == number)
+            .map(|entry| entry.extent(table.sector_size));
+        sorted.volumes.push(Volume {
+            number,
+            size: STEP,
+            source_start: extent.map_or(0, |extent| extent.offset),
+            source_size: STEP.min(extent.map_or(STEP, |extent| extent.length)),
+            fill: Fill::Reserved,
+            identity: Identity::default(),
+            mounts: Vec::new(),
+            was: Vec::new(),
+        });
+    }
+}
+
+/// A disk's volumes on the target's disk.
+fn place(disk: &Disk, volumes: Vec<Volume>, onto: &TargetDisk) -> Result<PlannedDisk> {
+    let doing = || format!("moving {} to {}", disk.path.display(), onto.device);
+    let mut planned = PlannedDisk {
+        device: onto.device.clone().into(),
+        size: onto.size,
+        source: disk.path.clone(),
+        source_names: disk.names.clone(),
+        table: None,
+        volumes,
+    };
+    check_sectors(disk, &planned.volumes, onto).with_context(doing)?;
+    match &disk.table {
+        None => whole(&mut planned, onto).with_context(doing)?,
+        Some(table) => partitions(&mut planned, disk, table, onto).with_context(doing)?,
+    }
+    for volume in &mut planned.volumes {
+        fit_format(volume, onto.sector_size);
+    }
+    Ok(planned)
+}
+
+/// A filesystem's blocks that are copied as they are count in the source's
+/// sectors.
+fn check_sectors(disk: &Disk, volumes: &[Volume], onto: &TargetDisk) -> Result<()> {
+    let sector = onto.sector_size;
+    ensure!(
+        sector.is_power_of_two() && (512..=65536).contains(&sector),
+        "{} has sectors of {sector} bytes",
+        onto.device
+    );
+    let blocks = volumes.iter().find_map(|volume| match &volume.fill {
+        Fill::Blocks { kind } => Some((kind, volume)),
+        _ => None,
+    });
+    match blocks {
+        Some((kind, volume)) if disk.sector_size < sector => bail!(
+            "the {kind} on partition {} counts in sectors of {} bytes, which {} with its sectors \
+             of {sector} bytes cannot hold: give the instance a disk with sectors of {} bytes",
+            volume.number,
+            disk.sector_size,
+            onto.device,
+            disk.sector_size
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn whole(planned: &mut PlannedDisk, onto: &TargetDisk) -> Result<()> {
+    let [volume] = &mut planned.volumes[..] else {
+        bail!("it has no partition table, and not one volume");
+    };
+    let size = onto.size / 4096 * 4096;
+    let least = demand::least_of(volume).next_multiple_of(4096);
+    ensure!(size >= least, too_small(least, onto));
+    volume.size = match volume.fill {
+        Fill::Files { .. } => size,
+        _ => volume.source_size.min(size),
+    };
+    Ok(())
+}
+
+fn partitions(
+    planned: &mut PlannedDisk,
+    disk: &Disk,
+    table: &Table,
+    onto: &TargetDisk,
+) -> Result<()> {
+    let space = Space {
+        size: onto.size,
+        sector: u64::from(onto.sector_size),
+    };
+    ensure!(
+        ["dos", "gpt"].contains(&table.label.as_str()),
+        "its partition table is of the kind {}, and only MBR and GPT are moved",
+        table.label
+    );
+    if is_same(planned, disk, table, onto) {
+        planned.table = Some(table.clone());
+        return Ok(());
+    }
+    let numbers: Vec<_> = planned.volumes.iter().map(|volume| volume.number).collect();
+    let room = space.room(table, &numbers)?;
+    let wants: Vec<_> = planned.volumes.iter().map(want).collect();
+    let sizes = share(&wants, room, STEP).map_err(|error| {
+        let around = onto.size.saturating_sub(room);
+        let text = too_small(error.needed.saturating_add(around), onto);
+        anyhow!(text + &limit_reason(&space, table))
+    })?;
+    let mut placed = Vec::new();
+    for (volume, size) in planned.volumes.iter_mut().zip(sizes) {
+        volume.size = match volume.fill {
+            Fill::Files { .. } => size,
+            Fill::Swap => size.min(volume.source_size),
+            // Its end need not be a whole MiB.
+            _ => volume.source_size,
+        };
+        placed.push((volume.number, volume.size));
+    }
+    let table = space.place(table, &placed)?;
+    for volume in &mut planned.volumes {
+        let entry = table
+            .partitions
+            .iter()
+            .find(|entry| entry.number == volume.number);
+        volume.size = entry.map_or(0, |entry| entry.extent(table.sector_size).length);
+    }
+    planned.table = Some(table);
+    Ok(())
+}
+
+/// Whether all can stay where it is: the same size, nothing left out, all at
+/// whole MiB.
+fn is_same(planned: &PlannedDisk, disk: &Disk, table: &Table, onto: &TargetDisk) -> bool {
+    let fits = onto.size == disk.size && u64::from(onto.sector_size) == table.sector_size;
+    let mut primary = table.partitions.iter().filter(|entry| !entry.is_extended());
+    fits && primary.all(|entry| {
+        let extent = entry.extent(table.sector_size);
+        let same = |volume: &Volume| volume.number == entry.number && volume.size == extent.length;
+        extent.offset % STEP == 0 && planned.volumes.iter().any(same)
+    })
+}
+
+fn limit_reason(space: &Space, table: &Table) -> String {
+    if space.end(&table.label) + STEP >= space.size {
+        return String::new();
+    }
+    format!(
+        "; its partition table is an MBR, which reaches no further than {}",
+        super::show::size(space.end(&table.label))
+    )
+}
+
+fn want(volume: &Volume) -> Want {
+    let up = |bytes: u64| bytes.checked_next_multiple_of(STEP).unwrap_or(u64::MAX);
+    let had = up(volume.source_size);
+    let least = up(demand::least_of(volume)).min(had);
+    match &volume.fill {
+        Fill::Files { used, .. } => Want {
+            had,
+            least,
+            kind: Kind::Files(*used),
+        },
+        Fill::Swap => Want {
+            had,
+            least,
+            kind: Kind::Swap,
+        },
+        _ => Want {
+            had,
+            least: had,
+            kind: Kind::Fixed,
+        },
+    }
+}
+
+fn too_small(needed: u64, onto: &TargetDisk) -> String {
+    format!(
+        "{} has {}, and at least {} are needed: make it larger (gnt-instance grow-disk), or \
+         remove what need not be moved",
+        onto.device,
+        super::show::size(onto.size),
+        super::show::size(needed)
+    )
+}
+
+/// What the new size and the disk's sectors ask of a format.
+fn fit_format(volume: &mut Volume, sector: u32) {
+    let Fill::Files { format, inodes, .. } = &mut volume.fill else {
+        return;
+    };
+    match format.kind.as_str() {
+        "xfs" => {
+            let smaller = |setting: &str| {
+                let size = setting.strip_prefix("size=");
+                size.and_then(|size| size.parse().ok())
+                    .is_some_and(|size: u32| size < sector)
+            };
+            for flag in ["-s", "-b"] {
+                if format.value(flag).is_some_and(smaller) {
+                    format.set(flag, &format!("size={sector}"));
+                }
+            }
+        }
+        "ext2" | "ext3" | "ext4" => {
+            let block = format.value("-b").and_then(|block| block.parse().ok());
+            if block.is_some_and(|block: u32| block < sector) {
+                format.set("-b", &sector.to_string());
+            }
+            demand::fit_inodes(format, volume.size, *inodes);
+        }
+        _ => {}
+    }
+}
