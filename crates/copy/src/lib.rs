@@ -7,6 +7,17 @@
 //!
 //! Nothing here knows SSH, disks' layouts or a transfer's plan.
 
+mod dirs;
+mod entry;
+mod exclude;
+mod failure;
+mod flags;
+mod frame;
+mod queue;
+mod receive;
+mod send;
+mod walk;
+
 use std::io::{Read, Write};
 use std::path::Path;
 
@@ -58,13 +69,13 @@ pub type Watch<'a> = &'a (dyn Fn(Progress) + Sync);
 /// The link ended, the receiver failed (its message is in the error), a file
 /// could not be read.
 pub fn send(
-    _top: &Path,
-    _from_receiver: impl Read + Send,
-    _to_receiver: impl Write + Send,
-    _options: &SendOptions,
-    _watch: Watch,
+    top: &Path,
+    from_receiver: impl Read + Send,
+    to_receiver: impl Write + Send,
+    options: &SendOptions,
+    watch: Watch,
 ) -> Result<Progress> {
-    bail!("sending files is not there yet")
+    send::send(top, from_receiver, to_receiver, options, watch)
 }
 
 /// Makes the tree at `top` equal to the one that a [`send`] reads.
@@ -72,11 +83,25 @@ pub fn send(
 /// # Errors
 /// The link ended, the stream is damaged, the disk is full.
 pub fn receive(
-    _top: &Path,
-    _from_sender: impl Read + Send,
-    _to_sender: impl Write + Send,
+    top: &Path,
+    from_sender: impl Read + Send,
+    to_sender: impl Write + Send,
 ) -> Result<Progress> {
-    bail!("receiving files is not there yet")
+    receive::receive(top, &[], from_sender, to_sender)
+}
+
+/// The same, and what is named in `keep` (paths from the top, as
+/// [`SendOptions::exclude`] has them) is left alone whatever the sender has.
+///
+/// # Errors
+/// As [`receive`]; the sender has something of such a name.
+pub fn receive_keeping(
+    top: &Path,
+    keep: &[&str],
+    from_sender: impl Read + Send,
+    to_sender: impl Write + Send,
+) -> Result<Progress> {
+    receive::receive(top, keep, from_sender, to_sender)
 }
 
 /// A difference between two trees.

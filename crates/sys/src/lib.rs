@@ -6,12 +6,14 @@
 //! never imports a role. It is the only one in which `unsafe` may stand.
 
 pub mod block;
+pub mod btrfs;
 pub mod command;
 pub mod contained;
 mod credentials;
 pub mod disk;
 pub mod extents;
 pub mod filesystem;
+pub mod inode;
 pub mod interrupt;
 pub mod lock;
 pub mod loopdev;

@@ -1,0 +1,197 @@
+//! The side that writes: makes its tree equal to the sender's.
+//!
+//! Threads: some compare entries with what is there and make all but contents,
+//! some write contents, one answers; the calling thread reads the link. A
+//! file's time is set last, so that one that is not complete differs.
+
+mod contents;
+mod finish;
+mod metadata;
+mod place;
+mod remove;
+mod state;
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Result, anyhow, bail};
+
+use crate::Progress;
+use crate::dirs::Dirs;
+use crate::entry::shown;
+use crate::exclude::Exclude;
+use crate::failure::Failure;
+use crate::frame::{self, Cursor, Frame, FrameReader, FrameWriter, Kind};
+use crate::queue::Queue;
+use crate::send::{Wish, put_paths, read_paths};
+use state::Receiver;
+
+/// Threads that compare, and as many that write contents.
+const THREADS: usize = 2;
+
+/// What the sender wants, and what it leaves out.
+pub struct Hello {
+    /// See there.
+    pub wish: u8,
+    /// Paths.
+    pub exclude: Vec<String>,
+}
+
+/// Reads the sender's first frame.
+pub fn read_hello(from: &mut FrameReader<impl Read>) -> Result<Hello> {
+    let frame = from.read(Vec::new())?;
+    if frame.kind == Kind::Failed {
+        bail!("the sending side: {}", shown(&frame.unpacked()?));
+    }
+    if frame.kind != Kind::Hello {
+        bail!("receiving: the other side is no sender");
+    }
+    let payload = frame.unpacked()?;
+    let mut from = Cursor(&payload);
+    let version = from.u32()?;
+    if version != frame::VERSION {
+        bail!(
+            "the other side copies by version {version}, this one by {}: use the same p2v on both",
+            frame::VERSION
+        );
+    }
+    let wish = from.u8()?;
+    let exclude = read_paths(&mut from)?;
+    Ok(Hello { wish, exclude })
+}
+
+/// See [`crate::receive_keeping`].
+pub fn receive(
+    top: &Path,
+    keep: &[&str],
+    from_sender: impl Read + Send,
+    to_sender: impl Write + Send,
+) -> Result<Progress> {
+    let mut from = FrameReader::new(from_sender);
+    let mut to = FrameWriter::new(to_sender);
+    let kept: Vec<String> = keep.iter().map(|path| (*path).to_owned()).collect();
+    let result = begin(top, &kept, &mut from).and_then(|begun| {
+        let mut payload = Vec::new();
+        put_paths(&mut payload, &kept)?;
+        to.write(&Frame::new(Kind::Welcome, payload))?;
+        to.flush()?;
+        Ok(begun)
+    });
+    let (dirs, exclude) = match result {
+        Ok(begun) => begun,
+        Err(error) => return Err(refuse(&mut to, error)),
+    };
+    run(&dirs, &exclude, &mut from, &mut to)
+}
+
+/// Tells the sender why nothing comes of it.
+pub fn refuse(to: &mut FrameWriter<impl Write>, error: anyhow::Error) -> anyhow::Error {
+    // The link may be what has failed.
+    let _ = to.write(&Frame::failed(&format!("{error:#}")));
+    let _ = to.flush();
+    error
+}
+
+fn begin(
+    top: &Path,
+    kept: &[String],
+    from: &mut FrameReader<impl Read>,
+) -> Result<(Dirs, Exclude)> {
+    let hello = read_hello(from)?;
+    if hello.wish != Wish::Copy as u8 {
+        bail!("the other side does not want files to be received");
+    }
+    let exclude = Exclude::new(hello.exclude.iter().chain(kept))?;
+    Ok((Dirs::open(top)?, exclude))
+}
+
+fn run(
+    dirs: &Dirs,
+    exclude: &Exclude,
+    from: &mut FrameReader<impl Read + Send>,
+    to: &mut FrameWriter<impl Write + Send>,
+) -> Result<Progress> {
+    let receiver = Receiver::new(dirs, exclude)?;
+    let answers = Queue::new(usize::MAX);
+    let writers = contents::Writers::new();
+    let end = || {
+        receiver.abandon();
+        answers.end();
+        writers.abandon();
+    };
+    let failure = Failure::new(&end);
+    std::thread::scope(|scope| {
+        let answerer = scope.spawn(|| answer(to, &answers, &failure));
+        let comparers =
+            [(); THREADS].map(|()| scope.spawn(|| failure.watch(place::work(&receiver, &answers))));
+        let writing = writers
+            .queues()
+            .map(|queue| scope.spawn(|| failure.watch(contents::work(&receiver, queue))));
+        failure.watch(read_all(from, &receiver, &writers));
+        receiver.end();
+        comparers.into_iter().for_each(join);
+        writers.end();
+        writing.into_iter().for_each(join);
+        if failure.message().is_none() {
+            let finishing = scope.spawn(|| failure.watch(finish::finish(&receiver)));
+            join(finishing);
+        }
+        answers.end();
+        join(answerer);
+    });
+    match failure.take() {
+        Some(error) => Err(error),
+        None => Ok(Progress {
+            entries: receiver.entries.load(Ordering::Relaxed),
+            bytes_done: receiver.bytes.load(Ordering::Relaxed),
+            bytes_sent: receiver.bytes.load(Ordering::Relaxed),
+            bytes_wire: receiver.wire.load(Ordering::Relaxed),
+        }),
+    }
+}
+
+/// A thread that has panicked says so itself.
+fn join(thread: std::thread::ScopedJoinHandle<()>) {
+    let _ = thread.join();
+}
+
+/// Writes answers until the queue ends, then how it ended.
+fn answer(to: &mut FrameWriter<impl Write>, answers: &Queue<Frame>, failure: &Failure) {
+    let mut write = |frame: &Frame, is_last| {
+        to.write(frame)?;
+        if is_last { to.flush() } else { Ok(()) }
+    };
+    while let Some(frame) = answers.pop() {
+        failure.watch(write(&frame, answers.len() == 0));
+    }
+    let last = match failure.message() {
+        None => Frame::new(Kind::Done, Vec::new()),
+        Some(message) => Frame::failed(&message),
+    };
+    failure.watch(write(&last, true));
+}
+
+/// Reads the link until the sender says that this was all.
+fn read_all(
+    from: &mut FrameReader<impl Read>,
+    receiver: &Receiver,
+    writers: &contents::Writers,
+) -> Result<()> {
+    loop {
+        let frame = from.read(Vec::new())?;
+        receiver.wire.fetch_add(frame.wire(), Ordering::Relaxed);
+        let taken = match frame.kind {
+            Kind::Entries => receiver.take_batch(frame.unpacked()?)?,
+            Kind::Data => writers.take(frame)?,
+            Kind::End => return Ok(()),
+            Kind::Failed => {
+                return Err(anyhow!("the sending side: {}", shown(&frame.unpacked()?)));
+            }
+            _ => bail!("receiving: the other side sent what only a receiver does"),
+        };
+        if !taken {
+            return Ok(());
+        }
+    }
+}
