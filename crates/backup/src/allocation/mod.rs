@@ -54,3 +54,9 @@ pub fn used(kind: &str, window: &Window) -> Result<Used> {
     used.ranges = used.ranges.clipped(window.length());
     Ok(used)
 }
+
+/// Fails if the XFS at the start of `window` has a log that must be replayed,
+/// lies on another device, or cannot be read.
+pub fn check_xfs_log(window: &Window) -> Result<()> {
+    xfs::check_log(window).map(drop)
+}

@@ -20,8 +20,7 @@ mod superblock;
 
 /// The bytes in use.
 pub fn used(window: &Window) -> Result<Used> {
-    let superblock = Superblock::read(window)?;
-    log::check_clean(&superblock, window).context("reading its log")?;
+    let superblock = check_log(window)?;
     let mut kept = Kept::default();
     for number in 0..superblock.groups {
         group::keep_used(&superblock, number, window, &mut kept)
@@ -31,6 +30,13 @@ pub fn used(window: &Window) -> Result<Used> {
         ranges: kept.into_ranges(),
         end: superblock.blocks * superblock.block,
     })
+}
+
+/// Fails if its log is not empty.
+pub fn check_log(window: &Window) -> Result<Superblock> {
+    let superblock = Superblock::read(window)?;
+    log::check_clean(&superblock, window).context("reading its log")?;
+    Ok(superblock)
 }
 
 /// Whether the checksum of a structure, stored at `at`, is right; it is made

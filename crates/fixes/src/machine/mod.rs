@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 pub use p2v_hostname::HostnamePolicy;
-pub use specs::{Resolved, Spec};
+pub use specs::{Resolved, Spec, octal_decoded, octal_encoded};
 
 /// The machine, new and old.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

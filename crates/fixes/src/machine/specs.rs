@@ -235,7 +235,8 @@ fn decoded(word: &str, mark: &str, radix: u32) -> String {
     String::from_utf8(bytes).unwrap_or_else(|_| word.to_owned())
 }
 
-fn octal_encoded(value: &str) -> String {
+/// A word that fstab can hold: the reverse of [`octal_decoded`].
+pub fn octal_encoded(value: &str) -> String {
     let mut encoded = String::new();
     for letter in value.chars() {
         match letter {

@@ -3,9 +3,27 @@
 //! The types here are what `p2v inspect --json` prints and what a plan is made
 //! of. Nothing on the source is ever written.
 
+mod clean;
+mod findings;
+mod firmware;
+mod fstab;
+mod held;
+mod index;
+mod layout;
+mod live;
+mod mounted;
+mod mounts;
+mod names;
+mod old_names;
 mod open;
+mod roots;
+mod running;
+mod scratch;
+mod shown;
+mod system;
+mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use p2v_fixes::machine::BootMode;
 use p2v_sys::loopdev::Extent;
@@ -14,7 +32,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::Format;
 
-pub use open::{MountedSource, OpenSource};
+pub use mounted::MountedSource;
+pub use open::OpenSource;
+pub use shown::{Letters, text};
 
 /// The version of [`Source`] as JSON.
 pub const VERSION: u32 = 1;
@@ -35,6 +55,14 @@ pub struct Source {
     pub remarks: Vec<String>,
 }
 
+impl Source {
+    /// As JSON, for people to read too.
+    pub fn to_json(&self) -> String {
+        let text = serde_json::to_string_pretty(self).expect("a source is plain data");
+        text + "\n"
+    }
+}
+
 /// A disk, or a disk's image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +81,17 @@ pub struct Disk {
     pub table: Option<Table>,
     /// What lies on it, in the disk's order; extended partitions are left out.
     pub areas: Vec<Area>,
+}
+
+impl Disk {
+    fn filesystems_mut(&mut self) -> impl Iterator<Item = &mut Filesystem> {
+        self.areas
+            .iter_mut()
+            .filter_map(|area| match &mut area.content {
+                Content::Filesystem(filesystem) => Some(filesystem),
+                _ => None,
+            })
+    }
 }
 
 /// A partition, or the whole of a disk without a table.
@@ -78,6 +117,19 @@ impl Area {
         Extent {
             offset: self.start,
             length: self.size,
+        }
+    }
+
+    /// What people call it, on the disk at `disk`: `/dev/sda1`, `partition 1 of
+    /// old.img`.
+    pub fn place(&self, disk: &Path) -> String {
+        let disk = disk.display().to_string();
+        let ends_in_digit = disk.ends_with(|last: char| last.is_ascii_digit());
+        match self.number {
+            0 => disk,
+            n if !disk.starts_with("/dev/") => format!("partition {n} of {disk}"),
+            n if ends_in_digit => format!("{disk}p{n}"),
+            n => format!("{disk}{n}"),
         }
     }
 }
@@ -119,7 +171,8 @@ pub struct Filesystem {
     pub identity: Identity,
     /// Bytes that files and metadata take.
     pub used: u64,
-    /// Files, directories and all else that takes an inode.
+    /// Files, directories and all else that takes an inode; 0 for a kind that
+    /// does not count them: btrfs and vfat.
     pub inodes: u64,
     /// Where the system mounts it, the shortest path first; a btrfs with
     /// several subvolumes has several.
@@ -132,8 +185,18 @@ pub struct Filesystem {
 pub struct MountPoint {
     /// `/`, `/home`.
     pub path: String,
-    /// The subvolume of a btrfs, if fstab names one.
+    /// The subvolume of a btrfs, without slashes around it, if fstab names one
+    /// or the root is its default one.
     pub subvolume: Option<String>,
+}
+
+impl MountPoint {
+    fn of(path: &str, subvolume: Option<String>) -> Self {
+        Self {
+            path: path.to_owned(),
+            subvolume,
+        }
+    }
 }
 
 /// The system on the disks.
