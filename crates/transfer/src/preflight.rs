@@ -27,6 +27,17 @@ pub struct Finding {
     pub text: String,
 }
 
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let mark = match self.weight {
+            Weight::Good => "ok",
+            Weight::Warning => "warning",
+            Weight::Error => "error",
+        };
+        write!(f, "{mark}: {}", self.text)
+    }
+}
+
 /// Looks at all of it.
 pub fn check(_source: &Source, _target: &Target, _plan: &Plan) -> Vec<Finding> {
     Vec::new()

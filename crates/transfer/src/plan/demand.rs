@@ -75,9 +75,15 @@ fn ext_own(format: &Format, size: u64, inodes: u64) -> u64 {
         let value = format.value(flag).and_then(|value| value.parse().ok());
         value.unwrap_or(otherwise)
     };
-    let tables = inodes_wanted(inodes)
-        .max(size / number("-i", 16384).max(LEAST_RATIO))
-        .saturating_mul(number("-I", 256));
+    let made = size / number("-i", 16384).max(LEAST_RATIO);
+    let wanted = inodes_wanted(inodes);
+    // See `fit_inodes`, which rounds up to twice as many at the most.
+    let tables = if wanted > made {
+        wanted.saturating_mul(2)
+    } else {
+        made
+    };
+    let tables = tables.saturating_mul(number("-I", 256));
     let features = format.value("-O").unwrap_or_default();
     let journal = if features.split(',').any(|name| name == "has_journal") {
         journal(size, number("-b", 4096))
@@ -118,11 +124,13 @@ pub fn inodes_of(format: &Format, size: u64) -> Option<u64> {
     Some(size / ratio.max(LEAST_RATIO))
 }
 
-/// Has an ext of this size get inodes enough.
+/// Has an ext of this size get inodes enough. By powers of two: a few files
+/// more on the source shall not make another filesystem of it.
 pub fn fit_inodes(format: &mut Format, size: u64, inodes: u64) {
     let wanted = inodes_wanted(inodes);
     if inodes_of(format, size).is_some_and(|made| made < wanted) {
-        let ratio = (size / wanted).max(LEAST_RATIO);
+        let most = (size / wanted).max(LEAST_RATIO);
+        let ratio = 1_u64 << most.ilog2();
         format.set("-i", &ratio.to_string());
     }
 }

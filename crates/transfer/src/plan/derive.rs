@@ -9,7 +9,7 @@ use p2v_fixes::machine::BootMode;
 use p2v_sys::partition::table::Table;
 
 use super::layout::{STEP, Space, is_logical};
-use super::share::{Kind, Want, share};
+use super::share::{Kind, TooSmall, Want, share};
 use super::{Fill, LeftOut, Plan, PlannedDisk, VERSION, Volume, Wishes, demand, needs};
 use crate::protocol::{Target, TargetDisk};
 use crate::source::{Area, Content, Disk, Identity, Source};
@@ -285,8 +285,7 @@ fn partitions(
     }
     let numbers: Vec<_> = planned.volumes.iter().map(|volume| volume.number).collect();
     let room = space.room(table, &numbers)?;
-    let wants: Vec<_> = planned.volumes.iter().map(want).collect();
-    let sizes = share(&wants, room, STEP).map_err(|error| {
+    let sizes = shared(&planned.volumes, room).map_err(|error| {
         let around = onto.size.saturating_sub(room);
         let text = too_small(error.needed.saturating_add(around), onto);
         anyhow!(text + &limit_reason(&space, table))
@@ -335,27 +334,46 @@ fn limit_reason(space: &Space, table: &Table) -> String {
     )
 }
 
+/// Sizes that fill the room. A source that goes on working, and holds a little
+/// more when the transfer is run again, gets the same ones, if at all possible:
+/// else all would be formatted anew.
+fn shared(volumes: &[Volume], room: u64) -> Result<Vec<u64>, TooSmall> {
+    let wants = |volume: fn(&Volume) -> Want| volumes.iter().map(volume).collect::<Vec<_>>();
+    let rough = wants(|volume| want(&roughly(volume)));
+    let needed = rough
+        .iter()
+        .map(|want| match want.kind {
+            Kind::Swap => want.had,
+            _ => want.least,
+        })
+        .fold(0, u64::saturating_add);
+    match needed <= room {
+        true => share(&rough, room, STEP),
+        false => share(&wants(want), room, STEP),
+    }
+}
+
+/// With what is in use rounded up to a sixteenth of its size.
+fn roughly(volume: &Volume) -> Volume {
+    let mut rough = volume.clone();
+    if let Fill::Files { used, inodes, .. } = &mut rough.fill {
+        let step = (volume.source_size / 16).max(1);
+        *used = used.div_ceil(step).saturating_mul(step);
+        *inodes = inodes.checked_next_power_of_two().unwrap_or(*inodes);
+    }
+    rough
+}
+
 fn want(volume: &Volume) -> Want {
     let up = |bytes: u64| bytes.checked_next_multiple_of(STEP).unwrap_or(u64::MAX);
     let had = up(volume.source_size);
     let least = up(demand::least_of(volume)).min(had);
-    match &volume.fill {
-        Fill::Files { used, .. } => Want {
-            had,
-            least,
-            kind: Kind::Files(*used),
-        },
-        Fill::Swap => Want {
-            had,
-            least,
-            kind: Kind::Swap,
-        },
-        _ => Want {
-            had,
-            least: had,
-            kind: Kind::Fixed,
-        },
-    }
+    let (least, kind) = match &volume.fill {
+        Fill::Files { used, .. } => (least, Kind::Files(*used)),
+        Fill::Swap => (least, Kind::Swap),
+        _ => (had, Kind::Fixed),
+    };
+    Want { had, least, kind }
 }
 
 fn too_small(needed: u64, onto: &TargetDisk) -> String {

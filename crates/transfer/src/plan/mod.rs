@@ -1,8 +1,10 @@
 //! What the target's disks shall be: the layout, what is made on it, and what
 //! goes where. It is shown, may be edited as JSON, and is what the agent obeys.
 
+mod check;
 mod demand;
 mod derive;
+mod file;
 mod layout;
 mod needs;
 #[cfg(test)]
@@ -154,11 +156,58 @@ impl Plan {
             .flat_map(|disk| disk.volumes.iter().map(move |volume| (disk, volume)))
     }
 
-    /// What tells this plan from others: a hash of it, in hex. Volumes that
-    /// were made for it carry it, so that a rerun knows them.
+    /// What tells this plan from others: a hash, in hex, of what it makes of
+    /// the disks. Volumes that were made for it carry it, so that a rerun knows
+    /// them; how much the source holds by then, or under which name its disk is
+    /// found, changes nothing about them.
     pub fn id(&self) -> String {
-        let text = serde_json::to_vec(self).expect("a plan is plain data");
-        blake3::hash(&text).to_hex()[..32].to_owned()
+        let volume = |volume: &Volume| {
+            let (format, kind) = match &volume.fill {
+                Fill::Files { format, .. } => (Some(format.clone()), "files"),
+                Fill::Blocks { kind } => (None, kind.as_str()),
+                Fill::Swap => (None, "swap"),
+                Fill::Reserved => (None, "reserved"),
+            };
+            serde_json::json!([
+                volume.number,
+                volume.size,
+                volume.source_start,
+                volume.source_size,
+                format,
+                kind,
+                volume.identity,
+            ])
+        };
+        let disk = |disk: &PlannedDisk| {
+            let volumes: Vec<_> = disk.volumes.iter().map(volume).collect();
+            serde_json::json!([disk.device, disk.size, disk.table, volumes])
+        };
+        let disks: Vec<_> = self.disks.iter().map(disk).collect();
+        let all = serde_json::json!([self.version, self.system.hostname, disks]);
+        blake3::hash(all.to_string().as_bytes()).to_hex()[..32].to_owned()
+    }
+
+    /// Reads a plan from a file that somebody may have edited. Partitions
+    /// follow the volumes' sizes.
+    ///
+    /// # Errors
+    /// It is no plan, of another version, or does not fit its disks.
+    pub fn load(path: &Path) -> Result<Self> {
+        file::load(path)
+    }
+
+    /// Writes the plan to a file.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        file::save(self, path)
+    }
+
+    /// Everything that keeps it from being carried out with that source and
+    /// target; empty if nothing does.
+    pub fn faults(&self, source: &Source, target: &Target) -> Vec<String> {
+        check::faults(self, source, target)
     }
 }
 
