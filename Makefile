@@ -4,6 +4,7 @@
 #   make check     every test
 #   make ganeti-lab    a Ganeti cluster with it installed, to try things in
 #   make check-ganeti  the acceptance in such a cluster, with Ganeti's burnin
+#   make check-transfer  every kind of machine moves into an instance
 #   make bench     measured against its peers, side by side
 #   make install   [DESTDIR=...] onto a node, or into a package's tree
 #   make clean
@@ -24,7 +25,7 @@ stage = target/stage
 hooks = $(wildcard hooks.d/*)
 fixes = $(wildcard fixes.d/*)
 
-.PHONY: all build setup demo check ganeti-lab check-ganeti bench install stage clean
+.PHONY: all build setup demo check ganeti-lab check-ganeti check-transfer bench install stage clean
 
 all: build
 
@@ -54,6 +55,9 @@ ganeti-lab: setup stage
 check-ganeti: setup stage
 	@cargo run --quiet --package p2v-tests --bin ganeti_lab -- --check $(stage)
 	@P2V_TEST_STAGE=$(abspath $(stage)) cargo test --quiet --package p2v-tests --test ganeti killed
+
+check-transfer: setup stage
+	@cargo run --quiet --package p2v-tests --bin check_transfer -- $(stage)
 
 bench: setup stage
 	@cargo run --quiet --release --package p2v-tests --bin bench -- $(stage)

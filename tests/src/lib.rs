@@ -18,6 +18,7 @@ pub mod guest;
 pub mod image;
 pub mod leftovers;
 pub mod manifest;
+pub mod moving;
 pub mod namespace;
 pub mod outcome;
 pub mod peer;
@@ -25,8 +26,10 @@ pub mod place;
 pub mod progress;
 pub mod qemu;
 pub mod ram_system;
+pub mod sources;
 pub mod ssh;
 pub mod table;
+pub mod unreliable;
 pub mod vm_slot;
 
 pub use created::Created;

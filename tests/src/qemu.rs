@@ -8,23 +8,20 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::console::Console;
-use crate::ganeti_env;
 use crate::outcome;
 use crate::ssh;
 use crate::vm_slot::VmSlot;
 
-/// The firmware of Debian's ovmf, newest layout first.
-const FIRMWARE: &[(&str, &str)] = &[
-    ("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"),
-    ("OVMF_CODE.fd", "OVMF_VARS.fd"),
-];
+mod hardware;
+
+pub use hardware::Hardware;
 
 /// The console's words for what has been reached.
 const PHASES: &[(&str, &str)] = &[
@@ -60,7 +57,9 @@ pub struct MachineSpec {
     pub boot: Boot,
     /// RAM in MiB.
     pub memory: u32,
-    /// Raw images, as virtio disks vda, vdb, ...
+    /// What its disks and network card are.
+    pub hardware: Hardware,
+    /// Raw images, as disks vda, vdb, ... or sda, sdb, ...
     pub disks: Vec<PathBuf>,
     /// Whether what the guest writes is thrown away at the end.
     pub volatile: bool,
@@ -72,9 +71,17 @@ impl MachineSpec {
         Self {
             boot,
             memory: 2048,
+            hardware: Hardware::Instance,
             disks: vec![disk.to_owned()],
             volatile: false,
         }
+    }
+
+    /// The same as another kind of machine.
+    #[must_use]
+    pub fn hardware(mut self, hardware: Hardware) -> Self {
+        self.hardware = hardware;
+        self
     }
 
     /// The same with other RAM, in MiB.
@@ -116,7 +123,7 @@ impl Machine {
             .keep();
         let log = scratch.join("serial.log");
         let socket = scratch.join("qmp");
-        let mut command = command_line(spec, &scratch, ssh_port)?;
+        let mut command = hardware::command_line(spec, &scratch, ssh_port)?;
         let errors = scratch.join("qemu.log");
         let started = Instant::now();
         let mut child = command
@@ -221,81 +228,6 @@ impl Drop for Machine {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn command_line(spec: &MachineSpec, scratch: &Path, ssh_port: u16) -> Result<Command> {
-    // PR_SET_PDEATHSIG: a killed test's machine would keep its images locked.
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"])
-        .args(["-name", "p2v-test", "-accel", "tcg,thread=multi"])
-        .args(["-cpu", "max", "-smp", "2", "-m"])
-        .arg(spec.memory.to_string())
-        .args(["-display", "none", "-monitor", "none", "-no-user-config"])
-        // A reboot ends the machine, so that a test sees it as an event.
-        .arg("-no-reboot")
-        .arg("-chardev")
-        .arg(format!(
-            "stdio,id=serial,signal=off,logfile={}",
-            scratch.join("serial.log").display()
-        ))
-        .args(["-serial", "chardev:serial", "-qmp"])
-        .arg(format!(
-            "unix:{},server=on,wait=off",
-            scratch.join("qmp").display()
-        ))
-        .arg("-netdev")
-        .arg(format!("user,id=net0,hostfwd=tcp:127.0.0.1:{ssh_port}-:22"))
-        .arg("-device")
-        .arg(format!(
-            "virtio-net-pci,netdev=net0,mac={},romfile=",
-            ganeti_env::mac(0)
-        ));
-    for (index, disk) in spec.disks.iter().enumerate() {
-        let snapshot = if spec.volatile { "on" } else { "off" };
-        command.arg("-drive").arg(format!(
-            "file={},format=raw,if=none,id=disk{index},cache=unsafe,snapshot={snapshot}",
-            disk.display()
-        ));
-        // 0 is that of the kernel of a direct boot.
-        let order = index + 1;
-        let device = format!("virtio-blk-pci,drive=disk{index},bootindex={order}");
-        command.arg("-device").arg(device);
-    }
-    match &spec.boot {
-        Boot::Bios => {}
-        Boot::Efi => add_firmware(&mut command, scratch)?,
-        Boot::Direct {
-            kernel,
-            initrd,
-            append,
-        } => {
-            command.arg("-kernel").arg(kernel);
-            command.arg("-initrd").arg(initrd);
-            command.args(["-append", append]);
-        }
-    }
-    Ok(command)
-}
-
-/// The firmware writes its variables: it gets a copy of them.
-fn add_firmware(command: &mut Command, scratch: &Path) -> Result<()> {
-    let dir = Path::new("/usr/share/OVMF");
-    let (code, variables) = FIRMWARE
-        .iter()
-        .map(|(code, variables)| (dir.join(code), dir.join(variables)))
-        .find(|(code, variables)| code.exists() && variables.exists())
-        .context("looking for UEFI firmware in /usr/share/OVMF (is ovmf installed?)")?;
-    let copy = scratch.join("variables.fd");
-    std::fs::copy(&variables, &copy).with_context(|| format!("copying {}", variables.display()))?;
-    command.arg("-drive").arg(format!(
-        "if=pflash,format=raw,readonly=on,file={}",
-        code.display()
-    ));
-    command
-        .arg("-drive")
-        .arg(format!("if=pflash,format=raw,file={}", copy.display()));
-    Ok(())
 }
 
 /// A port that nobody listens on at the moment.

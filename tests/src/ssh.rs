@@ -33,12 +33,25 @@ impl Key {
             .args(["-q", "-t", "ed25519", "-N", "", "-C", "p2v-tests", "-f"])
             .arg(path)
             .run()?;
+        Self::at(path)
+    }
+
+    /// The pair that was made there.
+    pub fn at(path: &Path) -> Result<Self> {
         let public = path.with_extension("pub");
         Ok(Self {
             private: path.to_owned(),
             public: std::fs::read_to_string(&public)
                 .with_context(|| format!("reading {}", public.display()))?,
         })
+    }
+
+    /// The same pair in another place.
+    pub fn copy(&self, path: &Path) -> Result<Self> {
+        let doing = || format!("copying a key to {}", path.display());
+        std::fs::copy(&self.private, path).with_context(doing)?;
+        std::fs::write(path.with_extension("pub"), &self.public).with_context(doing)?;
+        Self::at(path)
     }
 
     /// The line for authorized_keys.
