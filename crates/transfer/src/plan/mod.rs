@@ -1,6 +1,7 @@
 //! What the target's disks shall be: the layout, what is made on it, and what
 //! goes where. It is shown, may be edited as JSON, and is what the agent obeys.
 
+mod areas;
 mod check;
 mod demand;
 mod derive;
@@ -207,7 +208,9 @@ impl Plan {
     /// Everything that keeps it from being carried out with that source and
     /// target; empty if nothing does.
     pub fn faults(&self, source: &Source, target: &Target) -> Vec<String> {
-        check::faults(self, source, target)
+        let mut faults = check::faults(self, source, target);
+        faults.extend(needs::unmet(source, self));
+        faults
     }
 }
 
@@ -224,6 +227,11 @@ pub struct Wishes {
 /// All that keeps it from being made, in one message.
 pub fn derive(source: &Source, target: &Target, wishes: &Wishes) -> Result<Plan> {
     derive::derive(source, target, wishes)
+}
+
+/// Bytes for people: `512 MiB`, `1.8 TiB`.
+pub fn size_text(bytes: u64) -> String {
+    show::size(bytes)
 }
 
 /// The plan as a table for people.

@@ -24,6 +24,11 @@ pub fn unmet(source: &Source, plan: &Plan) -> Vec<String> {
             "no filesystem of the plan is the system's root; {because}"
         )];
     }
+    // Without anything that cannot be moved, such a line leads nowhere on the
+    // source either: inspecting it has said so, and a fix takes it out.
+    if unmovable.is_empty() {
+        return Vec::new();
+    }
     let lines = plan.system.fstab.iter().filter_map(|line| needed(line));
     let missing = lines.filter(|(_, path)| !has(path));
     missing

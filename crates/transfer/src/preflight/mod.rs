@@ -1,0 +1,130 @@
+//! Everything that can be known before the first write to the target, found
+//! out all at once: nobody mends one thing to be told of the next.
+//!
+//! Nothing is asked of the two machines here, but for this one's own programs:
+//! source and target were looked at before.
+
+mod system;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use p2v_sys::command::in_path;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{Fill, Plan, size_text};
+use crate::protocol::Target;
+use crate::source::Source;
+
+/// How much a finding weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weight {
+    /// It is as it must be.
+    Good,
+    /// The transfer can go on.
+    Warning,
+    /// It cannot.
+    Error,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// How much it weighs.
+    pub weight: Weight,
+    /// What was found; for an error or a warning also what to do.
+    pub text: String,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let mark = match self.weight {
+            Weight::Good => "ok",
+            Weight::Warning => "warning",
+            Weight::Error => "error",
+        };
+        write!(f, "{mark}: {}", self.text)
+    }
+}
+
+impl Finding {
+    fn good(text: impl Into<String>) -> Self {
+        Self::of(Weight::Good, text)
+    }
+
+    fn warning(text: impl Into<String>) -> Self {
+        Self::of(Weight::Warning, text)
+    }
+
+    fn error(text: impl Into<String>) -> Self {
+        Self::of(Weight::Error, text)
+    }
+
+    fn of(weight: Weight, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { weight, text }
+    }
+}
+
+/// Looks at all of it, errors first.
+pub fn check(source: &Source, target: &Target, plan: &Plan) -> Vec<Finding> {
+    let mut findings = target::findings(source, target, plan);
+    findings.extend(data(source, target, plan));
+    findings.extend(system::findings(source, plan));
+    findings.extend(tools(in_path));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.weight));
+    findings
+}
+
+/// Whether the plan can be carried out, and what of the source fits.
+fn data(source: &Source, target: &Target, plan: &Plan) -> Vec<Finding> {
+    let faults = plan.faults(source, target);
+    if !faults.is_empty() {
+        return faults.into_iter().map(Finding::error).collect();
+    }
+    let (mut used, mut room, mut inodes) = (0_u64, 0_u64, 0_u64);
+    for (_, volume) in plan.volumes() {
+        if let Fill::Files {
+            used: bytes,
+            inodes: files,
+            ..
+        } = &volume.fill
+        {
+            used = used.saturating_add(*bytes);
+            inodes = inodes.saturating_add(*files);
+            room = room.saturating_add(volume.size);
+        }
+    }
+    let mut findings = vec![Finding::good(format!(
+        "the data fits: {} in {inodes} files, into {}",
+        size_text(used),
+        size_text(room)
+    ))];
+    for left in &plan.left_out {
+        let name = left.was.first().map_or("an area", |name| name);
+        let text = format!("{name} is not moved: {}", left.reason);
+        findings.push(Finding::warning(text));
+    }
+    findings
+}
+
+/// Programs that a transfer runs on the source, with their Debian packages.
+const TOOLS: [(&str, &str); 5] = [
+    ("ssh", "openssh-client"),
+    ("ssh-keyscan", "openssh-client"),
+    ("ssh-keygen", "openssh-client"),
+    ("sfdisk", "fdisk"),
+    ("blkid", "util-linux"),
+];
+
+fn tools(there: impl Fn(&str) -> bool) -> Vec<Finding> {
+    let missing = TOOLS.iter().filter(|(tool, _)| !there(tool));
+    missing
+        .map(|(tool, package)| {
+            Finding::error(format!(
+                "{tool} is missing on the source: install {package}"
+            ))
+        })
+        .collect()
+}
