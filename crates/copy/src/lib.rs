@@ -7,6 +7,8 @@
 //!
 //! Nothing here knows SSH, disks' layouts or a transfer's plan.
 
+mod blocks;
+mod compare;
 mod dirs;
 mod entry;
 mod exclude;
@@ -21,7 +23,7 @@ mod walk;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 /// How the sender packs what it sends.
@@ -78,7 +80,8 @@ pub fn send(
     send::send(top, from_receiver, to_receiver, options, watch)
 }
 
-/// Makes the tree at `top` equal to the one that a [`send`] reads.
+/// Makes the tree at `top` equal to the one that a [`send`] reads, or answers a
+/// [`compare`], whichever is at the other end.
 ///
 /// # Errors
 /// The link ended, the stream is damaged, the disk is full.
@@ -113,19 +116,20 @@ pub struct Difference {
     pub what: String,
 }
 
-/// Compares the sender's tree with the receiver's, file by file, contents by
-/// BLAKE3, each side reading its own disk.
+/// Compares the sender's tree with that of a [`receive`] at the other end, file
+/// by file, contents by BLAKE3, each side reading its own disk. Nothing is
+/// changed. A thousand differences are listed, the others counted in the last.
 ///
 /// # Errors
 /// As [`send`].
 pub fn compare(
-    _top: &Path,
-    _from_receiver: impl Read + Send,
-    _to_receiver: impl Write + Send,
-    _options: &SendOptions,
-    _watch: Watch,
+    top: &Path,
+    from_receiver: impl Read + Send,
+    to_receiver: impl Write + Send,
+    options: &SendOptions,
+    watch: Watch,
 ) -> Result<Vec<Difference>> {
-    bail!("comparing files is not there yet")
+    compare::compare(top, from_receiver, to_receiver, options, watch)
 }
 
 /// Sends the bytes `used` (ranges from `start`) of `disk` to a
@@ -134,26 +138,43 @@ pub fn compare(
 /// # Errors
 /// As [`send`].
 pub fn send_blocks(
-    _disk: &std::fs::File,
-    _start: u64,
-    _used: &[std::ops::Range<u64>],
-    _from_receiver: impl Read + Send,
-    _to_receiver: impl Write + Send,
-    _watch: Watch,
+    disk: &std::fs::File,
+    start: u64,
+    used: &[std::ops::Range<u64>],
+    from_receiver: impl Read + Send,
+    to_receiver: impl Write + Send,
+    watch: Watch,
 ) -> Result<Progress> {
-    bail!("sending blocks is not there yet")
+    blocks::send((disk, start), used, from_receiver, to_receiver, watch)
+}
+
+/// Compares the bytes `used` of `disk`, as [`send_blocks`] has them, with those of
+/// a [`receive_blocks`] at the other end. Nothing is changed.
+///
+/// # Errors
+/// As [`send`].
+pub fn compare_blocks(
+    disk: &std::fs::File,
+    start: u64,
+    used: &[std::ops::Range<u64>],
+    from_receiver: impl Read + Send,
+    to_receiver: impl Write + Send,
+    watch: Watch,
+) -> Result<Vec<Difference>> {
+    blocks::compare((disk, start), used, from_receiver, to_receiver, watch)
 }
 
 /// Writes what a [`send_blocks`] reads to the device or file, which has `size`
-/// bytes.
+/// bytes, or answers a [`compare_blocks`], whichever is at the other end.
+/// Bytes that are not used at the sender's are left as they are.
 ///
 /// # Errors
 /// As [`receive`].
 pub fn receive_blocks(
-    _device: &std::fs::File,
-    _size: u64,
-    _from_sender: impl Read + Send,
-    _to_sender: impl Write + Send,
+    device: &std::fs::File,
+    size: u64,
+    from_sender: impl Read + Send,
+    to_sender: impl Write + Send,
 ) -> Result<Progress> {
-    bail!("receiving blocks is not there yet")
+    blocks::receive(device, size, from_sender, to_sender)
 }

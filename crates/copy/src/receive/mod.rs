@@ -6,10 +6,10 @@
 
 mod contents;
 mod finish;
-mod metadata;
+pub mod metadata;
 mod place;
 mod remove;
-mod state;
+pub mod state;
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -78,10 +78,14 @@ pub fn receive(
         to.flush()?;
         Ok(begun)
     });
-    let (dirs, exclude) = match result {
+    let (wish, dirs, exclude) = match result {
         Ok(begun) => begun,
         Err(error) => return Err(refuse(&mut to, error)),
     };
+    if wish == Wish::Compare as u8 {
+        crate::compare::answer(&dirs, &exclude, &mut from, &mut to)?;
+        return Ok(Progress::default());
+    }
     run(&dirs, &exclude, &mut from, &mut to)
 }
 
@@ -97,13 +101,16 @@ fn begin(
     top: &Path,
     kept: &[String],
     from: &mut FrameReader<impl Read>,
-) -> Result<(Dirs, Exclude)> {
+) -> Result<(u8, Dirs, Exclude)> {
     let hello = read_hello(from)?;
-    if hello.wish != Wish::Copy as u8 {
+    if ![Wish::Copy, Wish::Compare]
+        .map(|wish| wish as u8)
+        .contains(&hello.wish)
+    {
         bail!("the other side does not want files to be received");
     }
     let exclude = Exclude::new(hello.exclude.iter().chain(kept))?;
-    Ok((Dirs::open(top)?, exclude))
+    Ok((hello.wish, Dirs::open(top)?, exclude))
 }
 
 fn run(
@@ -157,7 +164,7 @@ fn join(thread: std::thread::ScopedJoinHandle<()>) {
 }
 
 /// Writes answers until the queue ends, then how it ended.
-fn answer(to: &mut FrameWriter<impl Write>, answers: &Queue<Frame>, failure: &Failure) {
+pub fn answer(to: &mut FrameWriter<impl Write>, answers: &Queue<Frame>, failure: &Failure) {
     let mut write = |frame: &Frame, is_last| {
         to.write(frame)?;
         if is_last { to.flush() } else { Ok(()) }

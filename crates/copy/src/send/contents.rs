@@ -130,7 +130,7 @@ fn large(sender: &Sender, file: &FileRef, open: &File) -> Result<()> {
             record(&mut payload, file.id, allocated, at, length);
             append(&mut payload, open, at, length)?;
             let contents = payload.len() - length;
-            if is_zero(&payload[contents..]) {
+            if length >= ZEROS && is_zero(&payload[contents..]) {
                 // Nothing to send.
             } else if !sender.out.push(Frame::new(Kind::Data, payload)) {
                 return Ok(());
@@ -151,8 +151,8 @@ fn large(sender: &Sender, file: &FileRef, open: &File) -> Result<()> {
     Ok(())
 }
 
-/// Whether long pieces are zeros, and nothing else.
-fn is_zero(bytes: &[u8]) -> bool {
+/// Whether all are zeros.
+pub fn is_zero(bytes: &[u8]) -> bool {
     const SOME: [u8; 4096] = [0; 4096];
     bytes.len() >= ZEROS
         && bytes

@@ -25,8 +25,9 @@ use crate::frame::{self, Append, Cursor, Frame, FrameReader, Kind};
 use crate::queue::{Queue, lock};
 use crate::walk::{Batch, FileRef, Walk};
 use crate::{Progress, SendOptions, Watch};
-use counters::Counters;
 
+pub use contents::is_zero;
+pub use counters::Counters;
 pub use link::Link;
 
 /// Threads that walk, and as many that read contents.
@@ -39,7 +40,6 @@ const AHEAD: usize = 20_000;
 /// What a sender wants of the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-#[allow(dead_code)]
 pub enum Wish {
     /// Become equal.
     Copy = 1,
@@ -47,6 +47,8 @@ pub enum Wish {
     Compare = 2,
     /// Become equal, a disk.
     Blocks = 3,
+    /// Say what differs, a disk.
+    CompareBlocks = 4,
 }
 
 /// The first frame.
@@ -156,7 +158,7 @@ impl Sender<'_> {
 }
 
 /// Reads the receiver's first frame: what is to be left out besides.
-fn welcome(from: &mut FrameReader<impl Read>) -> Result<Vec<String>> {
+pub fn welcome(from: &mut FrameReader<impl Read>) -> Result<Vec<String>> {
     let frame = from.read(Vec::new())?;
     match frame.kind {
         Kind::Welcome => read_paths(&mut Cursor(&frame.unpacked()?)),

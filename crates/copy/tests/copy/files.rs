@@ -1,12 +1,10 @@
 //! Trees copied between two threads, judged by rsync.
 
-mod common;
-
-use common::{copy, judge, nasty, scratch};
+use crate::common::{copy, judge, nasty, scratch};
 
 #[test]
 fn a_nasty_tree_arrives_and_nothing_is_sent_again() {
-    need_root!();
+    crate::need_root!();
     let scratch = scratch();
     let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
     std::fs::create_dir(&from).unwrap();
@@ -22,5 +20,5 @@ fn a_nasty_tree_arrives_and_nothing_is_sent_again() {
         (again.entries, again.bytes_done),
         (first.entries, first.bytes_done)
     );
-    common::unlock_all(&[&from, &to]);
+    crate::common::unlock_all(&[&from, &to]);
 }

@@ -1,0 +1,7 @@
+//! Copies and comparisons between two threads of this process, on real
+//! filesystems.
+
+mod blocks;
+mod common;
+mod compare;
+mod files;
