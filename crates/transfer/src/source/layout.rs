@@ -61,11 +61,14 @@ pub fn read(held: &HeldDisk, findings: &mut Findings) -> Result<Disk> {
                 length: source.size(),
             };
             let whole = reader.area(0, extent, None, None)?;
-            if whole.content == Content::Nothing {
-                reader.is_empty(&path)?;
+            if whole.content == Content::Nothing && !reader.has_large_sectors(&path) {
+                reader
+                    .findings
+                    .remark(format!("{path} holds nothing that is known"));
             }
             disk.areas.push(whole);
         }
+        Found::Unreadable(_) if reader.has_large_sectors(&path) => {}
         Found::Unreadable(reason) => reader.findings.obstacle(format!(
             "what lies on {path} cannot be told: {reason}; mend its partition table, or leave \
              the disk out by naming the others"
@@ -221,30 +224,24 @@ impl Reader<'_> {
         })
     }
 
-    /// A disk that holds nothing; an image of a disk with larger sectors looks
-    /// like one.
-    fn is_empty(&mut self, path: &str) -> Result<()> {
-        let window = Window::new(
-            self.held.disk.file(),
-            Extent {
-                offset: 0,
-                length: self.held.disk.size(),
-            },
-        );
-        let gpt_at_4096 = window
-            .read(4096, 8)
-            .is_ok_and(|signature| signature == b"EFI PART");
-        if gpt_at_4096 && self.held.disk.sector_size() == 512 {
+    /// The image of a disk with larger sectors: its GPT begins where nobody
+    /// looks for it. Says so.
+    fn has_large_sectors(&mut self, path: &str) -> bool {
+        let disk = &self.held.disk;
+        let extent = Extent {
+            offset: 0,
+            length: disk.size(),
+        };
+        let signature = Window::new(disk.file(), extent).read(4096, 8);
+        let found = disk.sector_size() == 512 && signature.is_ok_and(|it| it == b"EFI PART");
+        if found {
             self.findings.obstacle(format!(
                 "{path} is the image of a disk with sectors of 4096 bytes: attach it \
                  (`losetup --find --show --read-only --sector-size 4096 {path}`) and name that \
                  device"
             ));
-        } else {
-            self.findings
-                .remark(format!("{path} holds nothing that is known"));
         }
-        Ok(())
+        found
     }
 }
 

@@ -105,7 +105,8 @@ fn without_journal(kind: &str) -> &'static [&'static str] {
 /// What of its filesystem is mounted on `target`, as mountinfo has it.
 fn root_of(target: &Path) -> Result<String> {
     let target = target.canonicalize().context("finding a mount point")?;
-    let text = std::fs::read("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
+    let text = std::fs::read("/proc/thread-self/mountinfo")
+        .context("reading /proc/thread-self/mountinfo")?;
     let text = String::from_utf8_lossy(&text);
     let root = |line: &str| {
         let mut fields = line.split(' ').skip(3);
@@ -116,5 +117,5 @@ fn root_of(target: &Path) -> Result<String> {
     text.lines()
         .filter_map(root)
         .next_back()
-        .context("looking for a mount in /proc/self/mountinfo")
+        .context("looking for a mount in /proc/thread-self/mountinfo")
 }

@@ -9,7 +9,7 @@ use nix::sys::statvfs::statvfs;
 use p2v_sys::interrupt;
 
 use super::findings::Findings;
-use super::fstab::{self, Entry};
+use super::fstab;
 use super::held::HeldDisk;
 use super::index::{Index, Place};
 use super::mounted::MountedSource;
@@ -247,7 +247,10 @@ impl<'a> Inspection<'a> {
         self.mount_in(&mut view)?;
         self.system = system::read(view.root(), &mut self.findings)?;
         drop(view);
-        self.check_root(&root, &entries);
+        if root.fstab.is_none() {
+            self.findings
+                .remark("the system has no /etc/fstab".to_owned());
+        }
         self.finish_boot_mode();
         self.finish_nics();
         self.root = Some(root);
@@ -269,24 +272,6 @@ impl<'a> Inspection<'a> {
             result.with_context(|| format!("looking into {}", point.path))?;
         }
         Ok(())
-    }
-
-    fn check_root(&mut self, root: &FoundRoot, entries: &[Entry]) {
-        if root.fstab.is_none() {
-            self.findings
-                .remark("the system has no /etc/fstab".to_owned());
-        }
-        let named = |entry: &Entry| {
-            entry.path.as_deref() == Some("/")
-                && (entry.subvolume().is_some() || entry.subvolume_id().is_some())
-        };
-        if let (Some(subvolume), false) = (&root.subvolume, entries.iter().any(named)) {
-            self.findings.obstacle(format!(
-                "the root is the subvolume {subvolume}, which fstab does not name: add \
-                 subvol=/{subvolume} to the options of / in /etc/fstab, and \
-                 rootflags=subvol={subvolume} to the kernel's command line"
-            ));
-        }
     }
 
     fn is_here(&self) -> bool {

@@ -135,7 +135,7 @@ impl Kernel {
             let bytes = std::fs::read(path).with_context(|| format!("reading {path}"))?;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
-        let mounts = read("/proc/self/mountinfo")?;
+        let mounts = read("/proc/thread-self/mountinfo")?;
         // A kernel without swap has no such file.
         let swaps = read("/proc/swaps").unwrap_or_default();
         let swap = |line: &str| {
