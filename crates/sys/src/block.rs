@@ -15,6 +15,7 @@ mod ioctl {
     nix::ioctl_read_bad!(blksszget, 0x1268, nix::libc::c_uint);
     nix::ioctl_write_ptr_bad!(blkzeroout, 0x127f, [u64; 2]);
     nix::ioctl_none_bad!(blkrrpart, 0x125f);
+    nix::ioctl_none_bad!(blkflsbuf, 0x1261);
 }
 
 /// Whether the kernel refuses to write to `device`.
@@ -62,4 +63,12 @@ pub fn zero_out(device: &File, offset: u64, length: u64) -> nix::Result<()> {
 pub fn reread_partitions(device: &File) -> nix::Result<()> {
     // SAFETY: the descriptor is open; the call has no argument.
     unsafe { ioctl::blkrrpart(device.as_raw_fd()) }.map(drop)
+}
+
+/// Has what the kernel remembers of `device` read anew. A disk and each of its
+/// partitions are remembered apart: what was written to the one may be seen
+/// late on the other.
+pub fn forget_cached(device: &File) -> nix::Result<()> {
+    // SAFETY: the descriptor is open; the call has no argument.
+    unsafe { ioctl::blkflsbuf(device.as_raw_fd()) }.map(drop)
 }

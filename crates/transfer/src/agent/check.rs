@@ -9,10 +9,8 @@ use p2v_sys::partition::table::{Entry, Table};
 
 use super::disks::{self, Disk};
 use super::place::Place;
+use crate::format::label_bytes;
 use crate::plan::{self, Fill, Plan, PlannedDisk, Volume};
-
-/// What can be made here.
-const KINDS: [&str; 6] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "vfat"];
 
 /// Finds the planned disks among the machine's.
 ///
@@ -164,27 +162,36 @@ fn overlaps(table: &Table) -> Vec<String> {
 fn in_volume(volume: &Volume) -> impl Iterator<Item = String> {
     let mut wrong = Vec::new();
     match &volume.fill {
-        Fill::Files { format, .. } if !KINDS.contains(&format.kind.as_str()) => {
-            wrong.push(format!(
-                "no filesystem of the kind {:?} is made",
-                format.kind
-            ));
+        Fill::Files { format, .. } => {
+            wrong.extend(format.check().err().map(|error| format!("{error:#}")));
         }
         Fill::Blocks { .. } if volume.source_size > volume.size => {
             wrong.push("it is smaller than what is copied into it".to_owned());
         }
         _ => {}
     }
-    let uuid = volume.identity.uuid.as_deref().unwrap_or_default();
-    let good = |c: char| c.is_ascii_hexdigit() || c == '-';
-    if uuid.len() > 36 || !uuid.chars().all(good) {
-        wrong.push(format!("{uuid:?} is no UUID"));
+    if let Some(uuid) = &volume.identity.uuid {
+        let good = uuid.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+        let is_made = matches!(volume.fill, Fill::Files { .. } | Fill::Swap);
+        if !good || is_made && uuid.len() != 36 {
+            wrong.push(format!("{uuid:?} is no UUID"));
+        }
     }
     let label = volume.identity.label.as_deref().unwrap_or_default();
-    if label.len() > 255 || label.chars().any(char::is_control) {
-        wrong.push(format!("{label:?} is no label"));
+    let most = longest_label(&volume.fill);
+    if label_bytes(label).len() > most {
+        wrong.push(format!("its label {label:?} has more than {most} bytes"));
     }
     wrong.into_iter()
+}
+
+fn longest_label(fill: &Fill) -> usize {
+    match fill {
+        Fill::Files { format, .. } if format.kind.starts_with("ext") => 16,
+        Fill::Files { format, .. } if format.kind == "xfs" => 12,
+        Fill::Swap => 15,
+        Fill::Files { .. } | Fill::Blocks { .. } | Fill::Reserved => 255,
+    }
 }
 
 fn mounts(plan: &Plan, wrong: &mut Vec<String>) {

@@ -56,6 +56,7 @@ fn of_machine() -> Result<Vec<PathBuf>> {
 fn examine(path: &Path) -> Result<Disk> {
     let doing = || format!("examining {}", path.display());
     let file = File::open(path).with_context(doing)?;
+    block::forget_cached(&file).with_context(doing)?;
     Ok(Disk {
         path: path.to_owned(),
         size: block::size(&file).with_context(doing)?,

@@ -7,10 +7,11 @@ use anyhow::Result;
 use p2v_fixes::Machine;
 use p2v_fixes::machine::{Nic, Volume, found};
 use p2v_sys::Root;
-use p2v_sys::filesystem::{self, Content, Signature};
+use p2v_sys::filesystem::{Content, Signature};
 use p2v_sys::partition::table::Table;
 
 use super::{check, recognise};
+use crate::format::label_bytes;
 use crate::plan::{self, Fill, Plan, PlannedDisk};
 
 /// Describes the machine whose system's tree is mounted at `root`.
@@ -60,7 +61,7 @@ fn volume(
         Fill::Reserved => return Ok(None),
     };
     // What it is, not what it was to be.
-    let signature = match filesystem::probe(&disk.device, recognise::extent(disk, planned))? {
+    let signature = match recognise::probe(disk, planned)? {
         Content::Known(signature) => signature,
         Content::Nothing | Content::Ambiguous => Signature::default(),
     };
@@ -72,7 +73,11 @@ fn volume(
         kind,
         uuid: own(&signature.uuid, &planned.identity.uuid),
         // blkid's escapes are not the label's own.
-        label: planned.identity.label.clone(),
+        label: planned
+            .identity
+            .label
+            .as_ref()
+            .and_then(|label| String::from_utf8(label_bytes(label)).ok()),
         partuuid: entry
             .and_then(|entry| entry.uuid.as_ref())
             .map(|uuid| uuid.to_ascii_lowercase())

@@ -7,7 +7,7 @@
 
 use anyhow::{Context, Result, bail};
 use p2v_sys::disk::Disk as Claimed;
-use p2v_sys::{Cmd, interrupt};
+use p2v_sys::interrupt;
 
 use super::devices::Device;
 use super::disks::{self, Disk};
@@ -17,6 +17,7 @@ use super::stamp::{Filled, Spot, Stamp};
 use super::state::{self, Phase};
 use super::voice::Voice;
 use super::{check, volumes};
+use crate::format::make_swap;
 use crate::plan::{Fill, Plan, PlannedDisk, Volume};
 use crate::protocol::Prepared;
 
@@ -183,7 +184,7 @@ fn format(planned: &PlannedDisk, volume: &Volume) -> Result<()> {
     drop(claimed);
     match &volume.fill {
         Fill::Files { format, .. } => format.make(device.path(), &volume.identity)?,
-        Fill::Swap => make_swap(volume, &device)?,
+        Fill::Swap => make_swap(device.path(), &volume.identity)?,
         Fill::Blocks { .. } | Fill::Reserved => {}
     }
     flush(&device)?;
@@ -195,16 +196,4 @@ fn flush(device: &Device) -> Result<()> {
     let doing = || format!("flushing {}", device.path().display());
     let file = std::fs::File::open(device.path()).with_context(doing)?;
     file.sync_all().with_context(doing)
-}
-
-fn make_swap(volume: &Volume, device: &Device) -> Result<()> {
-    let path = device.path();
-    let mut command = Cmd::new("mkswap", format!("making swap on {}", path.display()));
-    let identity = &volume.identity;
-    for (option, value) in [("--uuid", &identity.uuid), ("--label", &identity.label)] {
-        if let Some(value) = value {
-            command = command.arg(option).arg(value);
-        }
-    }
-    command.arg("--").arg(path).run()
 }

@@ -12,16 +12,13 @@ use super::stamp;
 use crate::protocol::{Target, TargetDisk, TargetNic};
 
 /// What preparing disks and running the fixes can take.
-const TOOLS: [&str; 10] = [
+const TOOLS: [&str; 7] = [
     "sfdisk",
     "blkid",
     "chroot",
     "mke2fs",
-    "tune2fs",
     "mkfs.xfs",
     "mkfs.btrfs",
-    "btrfs",
-    "mkfs.vfat",
     "mkswap",
 ];
 

@@ -1,6 +1,9 @@
 //! Whether a disk was made for a plan: then nothing on it is lost by going on.
 
-use anyhow::Result;
+use std::fs::File;
+
+use anyhow::{Context, Result};
+use p2v_sys::block;
 use p2v_sys::filesystem::{self, Content};
 use p2v_sys::loopdev::Extent;
 use p2v_sys::partition::table::{Found, Table};
@@ -52,8 +55,7 @@ pub fn volume(planned: &PlannedDisk, volume: &Volume, stamp: &Stamp) -> Result<O
         Fill::Swap => "swap",
         Fill::Blocks { .. } | Fill::Reserved => return Ok(Some(filled)),
     };
-    let found = filesystem::probe(&planned.device, extent(planned, volume))?;
-    let is_it = match found {
+    let is_it = match probe(planned, volume)? {
         Content::Known(found) => {
             let uuid = volume.identity.uuid.as_deref();
             let same = |uuid: &str| {
@@ -65,6 +67,14 @@ pub fn volume(planned: &PlannedDisk, volume: &Volume, stamp: &Stamp) -> Result<O
         Content::Nothing | Content::Ambiguous => false,
     };
     Ok(is_it.then_some(filled))
+}
+
+/// What is there now in a volume's place, also where it is mounted.
+pub fn probe(planned: &PlannedDisk, volume: &Volume) -> Result<Content> {
+    let doing = || format!("looking at {}", planned.device.display());
+    let disk = File::open(&planned.device).with_context(doing)?;
+    block::forget_cached(&disk).with_context(doing)?;
+    filesystem::probe(&planned.device, extent(planned, volume))
 }
 
 /// Where a volume lies on its disk.

@@ -39,7 +39,7 @@ pub fn serve(place: &Place, from: &mut dyn BufRead, to: &mut dyn Write) -> Resul
         let told = Voice::new(to).conclude(result);
         interrupt::check()?;
         if agent.restart {
-            return finish::restart();
+            return finish::restart(place);
         }
         told?;
     }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use nix::mount::MsFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use p2v_sys::{Cmd, Mount, Root, mount};
+use p2v_sys::{Mount, Root, mount};
 
 use super::devices::Device;
 use super::place::Place;
@@ -23,9 +23,6 @@ pub fn mount_all(place: &Place, plan: &Plan) -> Result<()> {
             let target = place.volume(&volume.name(disk));
             directory(&target)?;
             let mounted = mount_one(disk, volume, &format.kind, &target, None)?;
-            if format.kind == "btrfs" {
-                make_subvolumes(volume, &target)?;
-            }
             // For the agents that fill them.
             std::mem::forget(mounted);
         }
@@ -103,32 +100,6 @@ fn mount_one(
     let mounted = Mount::new(device.path(), target, kind, flags, &options)?;
     device.close()?;
     Ok(mounted)
-}
-
-/// The system mounts them by name, and a copy sees directories alone.
-fn make_subvolumes(volume: &Volume, top: &Path) -> Result<()> {
-    let root = Root::open(top)?;
-    let mut names: Vec<_> = volume
-        .mounts
-        .iter()
-        .filter_map(|mount| mount.subvolume.as_deref())
-        .map(|name| name.trim_matches('/'))
-        .filter(|name| !name.is_empty())
-        .collect();
-    names.sort_by_key(|name| (name.matches('/').count(), *name));
-    for name in names {
-        if root.exists(name) {
-            continue;
-        }
-        if let Some(parent) = Path::new(name).parent() {
-            root.create_dir_all(parent)?;
-        }
-        Cmd::new("btrfs", format!("creating the subvolume {name}"))
-            .args(["subvolume", "create"])
-            .arg(top.join(name))
-            .run()?;
-    }
-    Ok(())
 }
 
 /// Takes down all that agents have mounted. What still runs in the tree, left

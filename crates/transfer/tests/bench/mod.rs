@@ -1,0 +1,392 @@
+//! A target machine's disks as files, agents that work on them, and plans.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::mount::MsFlags;
+use p2v_copy::{Progress, SendOptions};
+use p2v_fixes::machine::{BootMode, HostnamePolicy};
+use p2v_sys::loopdev::Extent;
+use p2v_sys::partition::table::{Entry, Table};
+use p2v_sys::{Cmd, LoopDevice, Mount, mount};
+use p2v_transfer::agent::{Place, serve, serve_data};
+use p2v_transfer::format::Format;
+use p2v_transfer::plan::{Fill, Plan, PlannedDisk, VERSION, Volume};
+use p2v_transfer::protocol::{self, Answer, DataOrder, Order, Request, Say};
+use p2v_transfer::source::{Identity, MountPoint, System};
+use serde::de::DeserializeOwned;
+
+/// The disks and the directory for agents; all that is mounted goes with it.
+pub struct Bench {
+    disks: Vec<LoopDevice>,
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    /// Empty disks of these sizes.
+    pub fn new(sizes: &[u64]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = |(index, size): (usize, &u64)| {
+            let image = dir.path().join(format!("disk{index}"));
+            std::fs::File::create(&image)
+                .unwrap()
+                .set_len(*size)
+                .unwrap();
+            LoopDevice::attach(&image, Extent::default(), false).unwrap()
+        };
+        let disks = sizes.iter().enumerate().map(disk).collect();
+        Self { disks, dir }
+    }
+
+    pub fn disk(&self, index: usize) -> PathBuf {
+        self.disks[index].path().to_owned()
+    }
+
+    fn run(&self) -> PathBuf {
+        self.dir.path().join("run")
+    }
+
+    /// Where a volume is mounted.
+    pub fn volume(&self, disk: usize, number: u32) -> PathBuf {
+        let device = p2v_transfer::plan::partition_device(&self.disk(disk), number);
+        self.run().join("volumes").join(device.file_name().unwrap())
+    }
+
+    /// Sends a tree to an agent for contents.
+    pub fn send(&self, order: &DataOrder, tree: &Path) -> Result<Progress, String> {
+        let mut agent = self.data();
+        agent.line(&serde_json::to_string(order).unwrap());
+        let options = SendOptions::default();
+        let input = agent.input.try_clone().unwrap();
+        let sent = p2v_copy::send(tree, &mut agent.output, input, &options, &|_| ());
+        agent.input.shutdown(Shutdown::Write).unwrap();
+        let output = agent.child.wait_with_output().unwrap();
+        match output.status.success() {
+            true => sent.map_err(|error| format!("{error:#}")),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// What agents have left mounted.
+    pub fn mounts(&self) -> Vec<PathBuf> {
+        match self.run().exists() {
+            true => mount::points_below(&self.run()).unwrap(),
+            false => Vec::new(),
+        }
+    }
+
+    /// Everything that is not on the disks is gone.
+    pub fn power_off(&self) {
+        for point in self.mounts().iter().rev() {
+            Mount::of_program(point).close().unwrap();
+        }
+        if self.run().exists() {
+            std::fs::remove_dir_all(self.run()).unwrap();
+        }
+    }
+
+    /// Mounts a disk where no agent does.
+    pub fn mount_elsewhere(&self, disk: usize) -> Mount {
+        let point = self.dir.path().join("elsewhere");
+        std::fs::create_dir_all(&point).unwrap();
+        Mount::new(self.disk(disk), &point, "ext4", MsFlags::empty(), "").unwrap()
+    }
+
+    /// What tells whether somebody wrote to the disk: how much its image takes,
+    /// and its beginning.
+    pub fn traces(&self, disk: usize) -> (u64, blake3::Hash) {
+        let device = std::fs::File::open(self.disk(disk)).unwrap();
+        device.sync_all().unwrap();
+        let mut start = Vec::new();
+        device.take(4 << 20).read_to_end(&mut start).unwrap();
+        let image = self.dir.path().join(format!("disk{disk}"));
+        let blocks = std::fs::metadata(image).unwrap().blocks();
+        (blocks, blake3::hash(&start))
+    }
+
+    /// Destroys the beginning of a planned volume.
+    pub fn overwrite(&self, plan: &Plan, disk: usize, volume: usize) {
+        use std::os::unix::fs::FileExt;
+        let table = plan.disks[disk].table.as_ref().unwrap();
+        let offset = table.partitions[volume].extent(512).offset;
+        let file = std::fs::File::options().write(true).open(self.disk(disk));
+        let file = file.unwrap();
+        file.write_all_at(&[0xff; 1 << 20], offset).unwrap();
+        file.sync_all().unwrap();
+    }
+
+    pub fn prepare(&self, plan: &Plan, erase: bool) -> Order {
+        Order::Prepare {
+            plan: Box::new(plan.clone()),
+            erase,
+        }
+    }
+
+    /// What a new agent answers to one order.
+    pub fn ask<T: DeserializeOwned>(&self, order: Order) -> Result<T, String> {
+        self.ask_noting(order).0
+    }
+
+    /// The same with what it notes.
+    pub fn ask_noting<T: DeserializeOwned>(
+        &self,
+        order: Order,
+    ) -> (Result<T, String>, Vec<String>) {
+        let mut agent = self.agent();
+        agent.tell(&order);
+        let answer = agent.answer();
+        let notes = std::mem::take(&mut agent.notes);
+        agent.end();
+        (answer, notes)
+    }
+
+    /// Kills an agent that long after it got an order; whether it still ran.
+    pub fn killed(&self, order: Order, after: Duration) -> bool {
+        let mut agent = self.agent();
+        agent.tell(&order);
+        let deadline = Instant::now() + after;
+        while Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        agent.child.kill().unwrap();
+        agent.child.wait().unwrap();
+        agent.answer::<serde_json::Value>().is_err()
+    }
+
+    pub fn agent(&self) -> TestAgent {
+        self.start(false)
+    }
+
+    /// An agent for contents.
+    fn data(&self) -> TestAgent {
+        self.start(true)
+    }
+
+    /// This very program, as [`be_agent`]. Not on its standard output: there
+    /// the test harness has its say.
+    fn start(&self, data: bool) -> TestAgent {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::SeqCst);
+        let socket = self.dir.path().join(format!("agent{count}"));
+        let listener = UnixListener::bind(&socket).unwrap();
+        let disks: Vec<_> = self.disks.iter().map(LoopDevice::path).collect();
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "agent_process", "--nocapture"])
+            .env(SOCKET, &socket)
+            .env("AGENT_DATA", if data { "1" } else { "0" })
+            .env("AGENT_RUN", self.run())
+            .env("AGENT_DISKS", std::env::join_paths(disks).unwrap())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        TestAgent {
+            output: BufReader::new(stream.try_clone().unwrap()),
+            input: stream,
+            notes: Vec::new(),
+            child,
+        }
+    }
+}
+
+const SOCKET: &str = "AGENT_SOCKET";
+
+/// Works as an agent, where [`Bench::start`] started this program for that.
+pub fn be_agent() {
+    let Some(socket) = std::env::var_os(SOCKET) else {
+        return;
+    };
+    let value = |name: &str| std::env::var_os(name).unwrap();
+    let disks: Vec<_> = std::env::split_paths(&value("AGENT_DISKS")).collect();
+    let place = Place::of_tests(Path::new(&value("AGENT_RUN")), &disks);
+    let mut to = UnixStream::connect(socket).unwrap();
+    let mut from = BufReader::new(to.try_clone().unwrap());
+    let result = match value("AGENT_DATA") == "1" {
+        true => serve_data(&place, &mut from, to),
+        false => serve(&place, &mut from, &mut to),
+    };
+    if let Err(error) = result {
+        eprintln!("p2v: error: {error:#}");
+        std::process::exit(1);
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        for point in self.mounts().iter().rev() {
+            let _ = Mount::of_program(point).close();
+        }
+    }
+}
+
+/// A running agent.
+pub struct TestAgent {
+    input: UnixStream,
+    output: BufReader<UnixStream>,
+    child: Child,
+    notes: Vec<String>,
+}
+
+impl TestAgent {
+    pub fn tell(&mut self, order: &Order) {
+        let request = Request {
+            v: protocol::VERSION,
+            order: order.clone(),
+        };
+        protocol::write(&mut self.input, &request).unwrap();
+    }
+
+    pub fn line(&mut self, line: &str) {
+        writeln!(self.input, "{line}").unwrap();
+    }
+
+    pub fn answer<T: DeserializeOwned>(&mut self) -> Result<T, String> {
+        loop {
+            let answer: Option<Answer> =
+                protocol::read(&mut self.output).map_err(|error| format!("{error:#}"))?;
+            match answer.ok_or("it ended")?.say {
+                Say::Note(line) => self.notes.push(line),
+                Say::Failed(text) => return Err(text),
+                Say::Done(value) => return Ok(serde_json::from_value(value).unwrap()),
+            }
+        }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Ends it as a source does; it says nothing more.
+    pub fn end(mut self) {
+        self.input.shutdown(Shutdown::Write).unwrap();
+        let mut rest = String::new();
+        self.output.read_line(&mut rest).unwrap();
+        assert_eq!(rest, "");
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+pub fn plan(disks: Vec<PlannedDisk>) -> Plan {
+    Plan {
+        version: VERSION,
+        disks,
+        boot: BootMode::Bios,
+        hostname: HostnamePolicy::default(),
+        left_out: Vec::new(),
+        system: System::default(),
+    }
+}
+
+/// A disk with a partition for each volume: 200 MiB, or what the smallest xfs
+/// takes.
+pub fn partitioned(device: PathBuf, label: &str, mut volumes: Vec<Volume>) -> PlannedDisk {
+    let mut partitions = Vec::new();
+    let mut start = 2048;
+    for (index, volume) in volumes.iter_mut().enumerate() {
+        let sectors = volume.size / 512;
+        volume.number = index as u32 + 1;
+        partitions.push(Entry {
+            number: volume.number,
+            start,
+            size: sectors,
+            kind: match label {
+                "gpt" => "0FC63DAF-8483-4772-8E79-3D69D8477DE4".to_owned(),
+                _ => "83".to_owned(),
+            },
+            uuid: None,
+            name: None,
+            attributes: None,
+            bootable: false,
+        });
+        start += sectors;
+    }
+    PlannedDisk {
+        device,
+        size: start * 512 + (1 << 20),
+        source: "/dev/sda".into(),
+        source_names: vec!["/dev/sda".to_owned()],
+        table: Some(Table {
+            label: label.to_owned(),
+            id: (label == "dos").then(|| "0x0badcafe".to_owned()),
+            sector_size: 512,
+            first_lba: None,
+            partitions,
+        }),
+        volumes,
+    }
+}
+
+fn volume(size: u64, fill: Fill, uuid: Option<&str>, mounts: &[(&str, Option<&str>)]) -> Volume {
+    let mount = |(path, subvolume): &(&str, Option<&str>)| MountPoint {
+        path: (*path).to_owned(),
+        subvolume: subvolume.map(str::to_owned),
+    };
+    Volume {
+        number: 1,
+        size,
+        source_start: 1 << 20,
+        source_size: size,
+        fill,
+        identity: Identity {
+            uuid: uuid.map(str::to_owned),
+            label: None,
+        },
+        mounts: mounts.iter().map(mount).collect(),
+        was: Vec::new(),
+    }
+}
+
+fn files(kind: &str) -> Fill {
+    Fill::Files {
+        format: format(kind),
+        used: 0,
+        inodes: 0,
+    }
+}
+
+/// That of a filesystem as today's tools make them.
+fn format(kind: &str) -> Format {
+    let sample = tempfile::NamedTempFile::new().unwrap();
+    sample.as_file().set_len(304 << 20).unwrap();
+    let make = Cmd::new(format!("mkfs.{kind}"), "making a sample").arg("-q");
+    let make = match kind {
+        "ext4" => make.args(["-b", "4096"]),
+        _ => make,
+    };
+    make.arg(sample.path()).run().unwrap();
+    Format::of(sample.path(), Extent::default(), kind).unwrap()
+}
+
+pub fn ext4(uuid: &str, mounts: &[&str]) -> Volume {
+    let mounts: Vec<_> = mounts.iter().map(|path| (*path, None)).collect();
+    volume(200 << 20, files("ext4"), Some(uuid), &mounts)
+}
+
+pub fn xfs(uuid: &str, mounts: &[&str]) -> Volume {
+    let mounts: Vec<_> = mounts.iter().map(|path| (*path, None)).collect();
+    volume(304 << 20, files("xfs"), Some(uuid), &mounts)
+}
+
+pub fn btrfs(uuid: &str, mounts: &[(&str, Option<&str>)]) -> Volume {
+    volume(304 << 20, files("btrfs"), Some(uuid), mounts)
+}
+
+pub fn swap() -> Volume {
+    let uuid = "33333333-2222-4333-8444-555555555555";
+    volume(32 << 20, Fill::Swap, Some(uuid), &[])
+}
+
+pub fn blocks(kind: &str) -> Volume {
+    let fill = Fill::Blocks {
+        kind: kind.to_owned(),
+    };
+    volume(32 << 20, fill, None, &[])
+}
