@@ -394,7 +394,7 @@ fn contents_arrive_and_the_disk_remembers() {
     refused(&good, "not prepared");
     let prepared: Prepared = bench.ask(bench.prepare(&plan, false)).unwrap();
     assert!(prepared.resumed);
-    assert_eq!(prepared.complete, [good.volume.clone()]);
+    assert_eq!(prepared.complete.concat(), good.volume);
     let sent = bench.send(&good, source.path()).unwrap();
     assert_eq!(sent.bytes_sent, 0);
     // What is being filled again is not complete until it is.
