@@ -87,7 +87,7 @@ fn a_disk_in_use_is_refused_however_it_is_used() {
     let mounted = whole.mounted(0, "btrfs", "");
     assert!(refusal(&whole.path).contains("mounted on"));
     mounted.close();
-    assert!(OpenSource::open(&[whole.path.clone()]).is_ok());
+    assert!(OpenSource::open(std::slice::from_ref(&whole.path)).is_ok());
 }
 
 #[test]
