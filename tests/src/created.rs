@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use p2v_sys::Cmd;
 use p2v_sys::loopdev::Extent;
 use serde_json::Value;
 
@@ -70,6 +71,26 @@ impl Created {
     pub fn mount(&self, lab: &Lab) -> Result<MountedPart> {
         let kind = self.fact("filesystem")?;
         MountedPart::new(&self.disk, self.root_extent()?, kind, lab.dir())
+    }
+
+    /// A boot that needs nothing of the disk, made from the root on it.
+    pub fn self_contained_boot(&self, lab: &Lab) -> Result<Boot> {
+        let version = self.fact("kernel")?;
+        let initrd = lab.dir().join("self-contained.img");
+        let root = self.mount(lab)?;
+        let kernel = take_file(root.path(), &format!("vmlinuz-{version}"), lab.dir())?;
+        Cmd::new(lab.binary(), "building a self-contained initrd")
+            .args(["initrd", "--kernel", version, "--self-contained", "--root"])
+            .arg(root.path())
+            .arg("--output")
+            .arg(&initrd)
+            .run()?;
+        root.close()?;
+        Ok(Boot::Direct {
+            kernel,
+            initrd,
+            append: "console=ttyS0,38400".to_owned(),
+        })
     }
 
     /// A direct boot by the kernel and initrd of the root, copied to the node

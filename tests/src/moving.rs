@@ -29,6 +29,8 @@ const LONGEST_STOP: Duration = Duration::from_secs(200);
 /// RAM of an instance, in MiB, while it waits for a machine and afterwards.
 const RAM: u32 = 2048;
 
+pub mod trouble;
+
 /// How the source reaches the instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -42,7 +44,7 @@ pub enum Way {
 }
 
 /// How many bytes pass before a breaking way breaks.
-const BETWEEN_CUTS: u64 = 12 * MIB;
+const BETWEEN_CUTS: u64 = 8 * MIB;
 
 /// How long the parts of a move took.
 #[derive(Debug, Clone, Copy, Default)]

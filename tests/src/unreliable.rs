@@ -4,8 +4,9 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// Such a way; its listener lives as long as this process.
 #[derive(Debug, Clone)]
@@ -21,6 +22,7 @@ struct State {
     every: u64,
     cuts_to_come: usize,
     cuts: usize,
+    passed: u64,
     connections: Vec<TcpStream>,
 }
 
@@ -34,6 +36,7 @@ impl Unreliable {
             every,
             cuts_to_come: cuts,
             cuts: 0,
+            passed: 0,
             connections: Vec::new(),
         };
         let way = Self {
@@ -60,6 +63,25 @@ impl Unreliable {
         self.state().cuts
     }
 
+    /// How many bytes went there.
+    pub fn passed(&self) -> u64 {
+        self.state().passed
+    }
+
+    /// Waits until so many bytes went there.
+    pub fn wait_for(&self, bytes: u64, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        while self.passed() < bytes {
+            ensure!(
+                Instant::now() < deadline,
+                "only {} of {bytes} bytes passed",
+                self.passed()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// Failures end the connection, which is all that either side can be told.
     fn carry(&self, stream: &TcpStream, port: u16) {
         let Ok(there) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
@@ -79,6 +101,7 @@ impl Unreliable {
     fn count(&self, bytes: usize) {
         let mut state = self.state();
         state.left = state.left.saturating_sub(bytes as u64);
+        state.passed += bytes as u64;
         if state.left == 0 && state.cuts_to_come > 0 {
             state.left = state.every;
             state.cuts_to_come -= 1;

@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use p2v_sys::Mount;
 use p2v_sys::loopdev::LoopDevice;
-use p2v_sys::{Cmd, Mount};
 use p2v_tests::image;
 use p2v_tests::qemu::{Boot, Machine, MachineSpec};
 use p2v_tests::ram_system;
@@ -76,23 +76,7 @@ fn a_self_contained_initrd_needs_no_disk() {
     need_root!();
     let lab = Lab::new("boot-self-contained").unwrap();
     let created = create(&lab, "msdos", "ext4");
-    let version = created.fact("kernel").unwrap();
-    let (kernel, initrd) = (lab.dir().join("kernel"), lab.dir().join("self-contained"));
-    let root = created.mount(&lab).unwrap();
-    std::fs::copy(root.path().join(format!("boot/vmlinuz-{version}")), &kernel).unwrap();
-    Cmd::new(lab.binary(), "building a self-contained initrd")
-        .args(["initrd", "--kernel", version, "--self-contained", "--root"])
-        .arg(root.path())
-        .arg("--output")
-        .arg(&initrd)
-        .run()
-        .unwrap();
-    root.close().unwrap();
-    let boot = Boot::Direct {
-        kernel,
-        initrd,
-        append: "console=ttyS0,38400".to_owned(),
-    };
+    let boot = created.self_contained_boot(&lab).unwrap();
     let blank = lab.disk("blank.img", GIB).unwrap();
     is_ready_in_ram(&lab, &created, &MachineSpec::new(boot, &blank), "unpacked ");
 }

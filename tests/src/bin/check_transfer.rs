@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use p2v_tests::moving::{self, Times, Way};
+use p2v_tests::moving::{self, Times, Way, trouble};
 use p2v_tests::progress::step;
 use p2v_tests::sources::{self, BTRFS, EXT3, EXT4, Recipe, XFS};
 use p2v_tests::{GIB, Lab, leftovers};
@@ -17,7 +17,7 @@ use p2v_tests::{GIB, Lab, leftovers};
 struct Args {
     /// Tree that `make install` has filled
     stage: Option<PathBuf>,
-    /// Only the sources with these numbers
+    /// Only the moves with these numbers
     #[arg(long, value_name = "NUMBER")]
     only: Vec<usize>,
     /// Only makes them, and starts each on its own hardware
@@ -25,15 +25,65 @@ struct Args {
     before: bool,
 }
 
-/// A source, and the size of the disk that it moves to.
-const MOVES: &[(&Recipe, u64)] = &[
-    (&EXT4, 8 * GIB),
-    (&XFS, 6 * GIB),
-    (&BTRFS, 6 * GIB),
-    (&EXT3, 4 * GIB),
+/// A machine's move.
+struct Move {
+    recipe: &'static Recipe,
+    /// Bytes of the disk that it moves to.
+    size: u64,
+    how: How,
+}
+
+enum How {
+    By(Way),
+    /// Through all that can go wrong.
+    Trouble,
+}
+
+const MOVES: &[Move] = &[
+    Move {
+        recipe: &EXT4,
+        size: 8 * GIB,
+        how: How::By(Way::Whole),
+    },
+    Move {
+        recipe: &XFS,
+        size: 6 * GIB,
+        how: How::By(Way::Whole),
+    },
+    Move {
+        recipe: &BTRFS,
+        size: 6 * GIB,
+        how: How::By(Way::Whole),
+    },
+    Move {
+        recipe: &EXT3,
+        size: 4 * GIB,
+        how: How::By(Way::Whole),
+    },
     // Onto a disk that is smaller than its own.
-    (&EXT4, 3 * GIB),
+    Move {
+        recipe: &EXT4,
+        size: 3 * GIB,
+        how: How::By(Way::Breaking { cuts: 10 }),
+    },
+    Move {
+        recipe: &EXT4,
+        size: 8 * GIB,
+        how: How::Trouble,
+    },
 ];
+
+impl Move {
+    fn about(&self) -> String {
+        let how = match self.how {
+            How::By(Way::Whole) => String::new(),
+            How::By(Way::Breaking { cuts }) => format!(", {cuts} cuts"),
+            How::Trouble => ", killed at every end".to_owned(),
+        };
+        let (old, new) = (self.recipe.disk / GIB, self.size / GIB);
+        format!("{}; {old} to {new} GiB{how}", self.recipe.about)
+    }
+}
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
@@ -52,34 +102,32 @@ fn run(args: &Args) -> Result<()> {
     );
     let mut rows = Vec::new();
     let mut failed = 0;
-    for (index, (recipe, size)) in MOVES.iter().enumerate() {
+    for (index, one) in MOVES.iter().enumerate() {
         let number = index + 1;
         if !args.only.is_empty() && !args.only.contains(&number) {
             continue;
         }
-        println!(
-            "{number}. {}, {} GiB to {} GiB",
-            recipe.about,
-            recipe.disk / GIB,
-            size / GIB
-        );
+        println!("{number}. {}", one.about());
         // Each one's fate is told, whatever became of the others.
-        let result = move_one(args, recipe, *size).unwrap_or_else(|error| {
-            eprintln!("  source {number} failed: {error:#}");
+        let result = move_one(args, one).unwrap_or_else(|error| {
+            eprintln!("  number {number} failed: {error:#}");
             failed += 1;
             "FAILED".to_owned()
         });
-        rows.push(format!("{number}. {:<58} {result}", recipe.about));
+        rows.push((format!("{number}. {}", one.about()), result));
     }
-    println!("\n{:<61} {}", "source", HEADING);
-    for row in rows {
-        println!("{row}");
+    let width = rows.iter().map(|(about, _)| about.chars().count()).max();
+    let width = width.unwrap_or(0);
+    println!("\n{:<width$}  {HEADING}", "source");
+    for (about, result) in rows {
+        println!("{about:<width$}  {result}");
     }
-    ensure!(failed == 0, "{failed} sources failed");
+    ensure!(failed == 0, "{failed} moves failed");
     Ok(())
 }
 
-fn move_one(args: &Args, recipe: &'static Recipe, size: u64) -> Result<String> {
+fn move_one(args: &Args, one: &Move) -> Result<String> {
+    let recipe = one.recipe;
     let lab = match &args.stage {
         Some(stage) => Lab::of_stage(recipe.name, stage)?,
         None => Lab::new(recipe.name)?,
@@ -88,19 +136,25 @@ fn move_one(args: &Args, recipe: &'static Recipe, size: u64) -> Result<String> {
         let source = step("make the source", || sources::ready(recipe))?;
         let before = step("start it on its own hardware", || source.before(lab.dir()))?;
         if args.before {
-            println!("    {:?}", before);
+            println!("    {before:?}");
             return Ok(String::new());
         }
-        let times = moving::migrate(lab, &source, size, Way::Whole, &before)?;
+        let result = match one.how {
+            How::By(way) => moving::migrate(lab, &source, one.size, way, &before).map(figures)?,
+            How::Trouble => {
+                trouble::migrate(lab, &source, one.size, &before)?;
+                "well".to_owned()
+            }
+        };
         let left = leftovers::find(lab.dir());
         ensure!(left.is_empty(), "left behind: {left:?}");
-        Ok(figures(&times))
+        Ok(result)
     })
 }
 
 const HEADING: &str = "ready s  transfer s  boot s";
 
-fn figures(times: &Times) -> String {
+fn figures(times: Times) -> String {
     format!(
         "{:7.1}  {:10.1}  {:6.1}",
         times.ready.as_secs_f64(),

@@ -80,8 +80,14 @@ pub fn make_root(recipe: &Recipe, archive: &Path) -> Result<()> {
 }
 
 /// Makes a source's disk from its root, with `login` as the public key that may
-/// log in. Works in `dir`.
-pub fn make_disk(recipe: &Recipe, root: &Path, disk: &Path, login: &str, dir: &Path) -> Result<()> {
+/// log in; returns its host keys. Works in `dir`.
+pub fn make_disk(
+    recipe: &Recipe,
+    root: &Path,
+    disk: &Path,
+    login: &str,
+    dir: &Path,
+) -> Result<String> {
     std::fs::File::create(disk)
         .and_then(|file| file.set_len(recipe.disk))
         .with_context(|| format!("making {}", disk.display()))?;
@@ -90,8 +96,16 @@ pub fn make_disk(recipe: &Recipe, root: &Path, disk: &Path, login: &str, dir: &P
         let (program, options) = volume.format.split_first().context("no program")?;
         guest::format(disk, extent(disk, volume.number)?, program, options)?;
     }
-    let (kernel, initrd) = fill(recipe, root, disk, login, dir)?;
-    finish(recipe, disk, &kernel, &initrd, dir)
+    let filled = fill(recipe, root, disk, login, dir)?;
+    finish(recipe, disk, &filled, dir)?;
+    Ok(filled.host_keys)
+}
+
+/// What is taken from a source's root.
+struct Filled {
+    kernel: PathBuf,
+    initrd: PathBuf,
+    host_keys: String,
 }
 
 /// Where a partition is on its disk, by its number.
@@ -102,14 +116,8 @@ pub fn extent(disk: &Path, number: u32) -> Result<Extent> {
     Ok(entry.extent(table.sector_size))
 }
 
-/// Unpacks the root and sets it up; returns its kernel and its initrd, copied.
-fn fill(
-    recipe: &Recipe,
-    root: &Path,
-    disk: &Path,
-    login: &str,
-    dir: &Path,
-) -> Result<(PathBuf, PathBuf)> {
+/// Unpacks the root and sets it up.
+fn fill(recipe: &Recipe, root: &Path, disk: &Path, login: &str, dir: &Path) -> Result<Filled> {
     let top = dir.join("root");
     std::fs::create_dir_all(&top).context("making a mount point")?;
     let mounted = mount_all(recipe, disk, &top)?;
@@ -129,14 +137,17 @@ fn fill(
     run_in(&top, "every source's setup", EVERY, login)?;
     put_script(&top.join("finish"), FINISH)?;
     write(&top.join("finish.d"), recipe.finish)?;
-    write(&dir.join("host-keys"), &host_keys(&top)?)?;
     let take = |prefix: &str| take_boot_file(&top, prefix, dir);
-    let files = (take("vmlinuz-")?, take("initrd.img-")?);
+    let filled = Filled {
+        kernel: take("vmlinuz-")?,
+        initrd: take("initrd.img-")?,
+        host_keys: host_keys(&top)?,
+    };
     for (mount, device) in mounted.into_iter().rev() {
         mount.close()?;
         device.close()?;
     }
-    Ok(files)
+    Ok(filled)
 }
 
 /// Mounts what this machine's kernel can, at its place below `top`.
@@ -204,10 +215,10 @@ fn run_in(top: &Path, what: &str, script: &str, login: &str) -> Result<()> {
 
 /// Starts the machine on its own hardware with its own kernel, as whose first
 /// process it puts its boot loader in place.
-fn finish(recipe: &Recipe, disk: &Path, kernel: &Path, initrd: &Path, dir: &Path) -> Result<()> {
+fn finish(recipe: &Recipe, disk: &Path, filled: &Filled, dir: &Path) -> Result<()> {
     let boot = Boot::Direct {
-        kernel: kernel.to_owned(),
-        initrd: initrd.to_owned(),
+        kernel: filled.kernel.clone(),
+        initrd: filled.initrd.clone(),
         append: format!("{} ro console=ttyS1 init=/finish panic=-1", recipe.root),
     };
     let spec = MachineSpec::new(boot, disk)

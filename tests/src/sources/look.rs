@@ -13,7 +13,7 @@ const LONGEST_START: Duration = Duration::from_secs(240);
 
 /// Prints `WHAT VALUE` lines. None names a disk's device or a card: both are
 /// others after a move.
-const QUESTIONS: &str = r#"
+pub(super) const QUESTIONS: &str = r#"
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 each() { sed "s/^/$1 /"; }
 hostname | each hostname

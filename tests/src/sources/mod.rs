@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use p2v_sys::Cmd;
 use p2v_sys::lock::FileLock;
 
 use crate::place;
@@ -64,8 +65,12 @@ pub fn ready(recipe: &'static Recipe) -> Result<Source> {
         }
         std::fs::create_dir(&unfinished)
             .with_context(|| format!("making {}", unfinished.display()))?;
+        let work = unfinished.join("work");
+        std::fs::create_dir(&work).with_context(|| format!("making {}", work.display()))?;
         let disk = unfinished.join("disk.img");
-        build::make_disk(recipe, &root, &disk, key.public(), &unfinished)?;
+        let host_keys = build::make_disk(recipe, &root, &disk, key.public(), &work)?;
+        std::fs::write(unfinished.join("host-keys"), host_keys).context("writing host keys")?;
+        std::fs::remove_dir_all(&work).with_context(|| format!("removing {}", work.display()))?;
         rename(&unfinished, &made)?;
     }
     let keys = std::fs::read_to_string(made.join("host-keys"))
@@ -82,7 +87,10 @@ impl Source {
     /// What it says of itself on its own hardware. It is started for that once,
     /// and what it writes then is thrown away.
     pub fn before(&self, dir: &Path) -> Result<Look> {
-        let kept = self.disk.with_file_name("before");
+        let questions = blake3::hash(look::QUESTIONS.as_bytes()).to_hex();
+        let kept = self
+            .disk
+            .with_file_name(format!("before-{}", &questions[..8]));
         if !kept.exists() {
             let mut machine = Machine::start(&self.recipe.machine(&self.disk), dir)?;
             machine.wait_for_ssh(LONGEST_START)?;
@@ -100,10 +108,25 @@ impl Source {
         Ok(Look::parse(&said))
     }
 
+    /// The same machine with a disk of its own in `dir`, to be changed there.
+    pub fn own_copy(&self, dir: &Path) -> Result<Self> {
+        let disk = dir.join("source.img");
+        Cmd::new("cp", "copying the source's disk")
+            .arg("--sparse=always")
+            .args([&self.disk, &disk])
+            .run()?;
+        Ok(Self {
+            recipe: self.recipe,
+            disk,
+            host_keys: self.host_keys.clone(),
+            key: self.key.copy(&dir.join("source-key"))?,
+        })
+    }
+
     /// A way into the machine that has its files, wherever it runs. Keeps its
     /// own files in `dir`.
     pub fn login(&self, machine: &Machine, dir: &Path) -> Result<Ssh> {
-        let key = self.key.copy(&dir.join("source-key"))?;
+        let key = self.key.copy(&dir.join("source-login"))?;
         Ssh::with_host_keys(machine.ssh_port(), &key, &self.host_keys)
     }
 }
