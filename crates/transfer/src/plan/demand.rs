@@ -21,15 +21,30 @@ fn data_wanted(used: u64) -> u64 {
     used.saturating_add(used / 10)
 }
 
-/// mke2fs's own bounds of bytes for each inode.
-const LEAST_RATIO: u64 = 1024;
+/// Bytes for each inode at the least: a group has as many bits for inodes as
+/// it has for clusters, or blocks.
+fn least_ratio(format: &Format) -> u64 {
+    number(format, "-C")
+        .or_else(|| number(format, "-b"))
+        .unwrap_or(4096)
+        .max(1024)
+}
+
+fn number(format: &Format, flag: &str) -> Option<u64> {
+    format.value(flag)?.parse().ok()
+}
+
+/// Bytes for each inode as the format has it.
+fn ratio(format: &Format) -> u64 {
+    number(format, "-i").unwrap_or(16384).max(1024)
+}
 
 /// The bytes that a file volume must have at least. Never more than it had on
 /// the source, where it fits as well.
 pub fn least(format: &Format, used: u64, inodes: u64, source_size: u64) -> u64 {
     let demand = match format.kind.as_str() {
         "xfs" => xfs(used),
-        "btrfs" => btrfs(format, used),
+        "btrfs" => btrfs(used),
         _ => ext(format, used, inodes),
     };
     let smallest = Filesystem::from_name(&format.kind).map_or(0, Filesystem::smallest);
@@ -64,18 +79,14 @@ fn ext(format: &Format, used: u64, inodes: u64) -> u64 {
         }
         size = next;
     }
-    size.max(inodes_wanted(inodes).saturating_mul(LEAST_RATIO))
+    size.max(inodes_wanted(inodes).saturating_mul(least_ratio(format).min(ratio(format))))
         .next_multiple_of(MIB)
 }
 
 /// Inode tables, journal, the share reserved for root, bitmaps and the copies
 /// of the group descriptors.
 fn ext_own(format: &Format, size: u64, inodes: u64) -> u64 {
-    let number = |flag: &str, otherwise: u64| {
-        let value = format.value(flag).and_then(|value| value.parse().ok());
-        value.unwrap_or(otherwise)
-    };
-    let made = size / number("-i", 16384).max(LEAST_RATIO);
+    let made = size / ratio(format);
     let wanted = inodes_wanted(inodes);
     // See `fit_inodes`, which rounds up to twice as many at the most.
     let tables = if wanted > made {
@@ -83,10 +94,10 @@ fn ext_own(format: &Format, size: u64, inodes: u64) -> u64 {
     } else {
         made
     };
-    let tables = tables.saturating_mul(number("-I", 256));
+    let tables = tables.saturating_mul(number(format, "-I").unwrap_or(256));
     let features = format.value("-O").unwrap_or_default();
     let journal = if features.split(',').any(|name| name == "has_journal") {
-        journal(size, number("-b", 4096))
+        journal(size, number(format, "-b").unwrap_or(4096))
     } else {
         0
     };
@@ -120,8 +131,7 @@ fn journal(size: u64, block: u64) -> u64 {
 
 /// The inodes that an ext will have; `None` where there is no such bound.
 pub fn inodes_of(format: &Format, size: u64) -> Option<u64> {
-    let ratio = format.value("-i")?.parse::<u64>().ok()?;
-    Some(size / ratio.max(LEAST_RATIO))
+    number(format, "-i").map(|ratio| size / ratio.max(1024))
 }
 
 /// Has an ext of this size get inodes enough. By powers of two: a few files
@@ -129,7 +139,7 @@ pub fn inodes_of(format: &Format, size: u64) -> Option<u64> {
 pub fn fit_inodes(format: &mut Format, size: u64, inodes: u64) {
     let wanted = inodes_wanted(inodes);
     if inodes_of(format, size).is_some_and(|made| made < wanted) {
-        let most = (size / wanted).max(LEAST_RATIO);
+        let most = (size / wanted).max(least_ratio(format));
         let ratio = 1_u64 << most.ilog2();
         format.set("-i", &ratio.to_string());
     }
@@ -144,12 +154,9 @@ fn xfs(used: u64) -> u64 {
 }
 
 /// Chunks are large, and not shared between data and metadata.
-fn btrfs(format: &Format, used: u64) -> u64 {
-    let mixed = format.value("-O").unwrap_or_default();
-    let mixed = mixed.split(',').any(|name| name == "mixed-bg");
-    let own = if mixed { 64 * MIB } else { 256 * MIB };
+fn btrfs(used: u64) -> u64 {
     data_wanted(used)
         .saturating_add(used / 8)
-        .saturating_add(own)
+        .saturating_add(256 * MIB)
         .next_multiple_of(MIB)
 }
