@@ -22,6 +22,7 @@ pub mod partition;
 pub mod server;
 pub mod source_disk;
 pub mod supervise;
+pub mod terminal;
 pub mod userspace_disk;
 
 pub use command::Cmd;

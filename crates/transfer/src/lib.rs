@@ -17,6 +17,7 @@ pub mod plan;
 pub mod preflight;
 pub mod progress;
 pub mod protocol;
+pub mod quantity;
 pub mod report;
 pub mod run;
 pub mod source;

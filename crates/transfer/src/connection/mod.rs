@@ -30,6 +30,7 @@ pub use address::Address;
 pub use agent::Agent;
 pub use data::Data;
 pub use retry::{Policy, Pulse, retry};
+pub(crate) use tail::printable;
 pub use verdict::{Lost, is_lost};
 
 /// Asks a person whether the host keys with these fingerprints are the target's.

@@ -53,7 +53,7 @@ impl Tail {
 }
 
 /// A stranger's text, fit for a console: one line, no control characters.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let lines = text
         .lines()
         .map(|line| line.trim().replace(char::is_control, "?"))
