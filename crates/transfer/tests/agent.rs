@@ -310,6 +310,9 @@ fn the_system_is_put_together_and_repaired() {
     }
     std::fs::create_dir_all(top.join("@/etc")).unwrap();
     std::fs::create_dir_all(top.join("@/home")).unwrap();
+    // A program of the system would see this one, and no disk.
+    std::fs::create_dir_all(top.join("@/dev")).unwrap();
+    std::fs::write(top.join("@/dev/null"), "").unwrap();
     // A link that would lead out of the tree.
     std::fs::create_dir_all(top.join("@/var/srv")).unwrap();
     std::os::unix::fs::symlink("/var/srv", top.join("@/srv")).unwrap();

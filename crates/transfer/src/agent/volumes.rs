@@ -60,7 +60,31 @@ pub fn mount_tree(place: &Place, plan: &Plan) -> Result<Vec<Mount>> {
         let subvolume = mount.subvolume.as_deref();
         mounts.insert(0, mount_one(disk, volume, kind, &target, Some(subvolume))?);
     }
+    mount_kernels(&top, &mut mounts)?;
     Ok(mounts)
+}
+
+/// What the system's programs expect. Over whatever the disk has there: a
+/// `/dev` with a few nodes of its own knows no disks.
+fn mount_kernels(top: &Path, mounts: &mut Vec<Mount>) -> Result<()> {
+    let private = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    for (name, kind) in [
+        ("proc", "proc"),
+        ("sys", "sysfs"),
+        ("dev", ""),
+        ("run", "tmpfs"),
+    ] {
+        let place = top.join(name);
+        if !std::fs::symlink_metadata(&place).is_ok_and(|found| found.is_dir()) {
+            continue;
+        }
+        let mounted = match kind {
+            "" => Mount::bind(Path::new("/dev"), &place)?,
+            _ => Mount::new(kind, &place, kind, private, "")?,
+        };
+        mounts.insert(0, mounted);
+    }
+    Ok(())
 }
 
 /// Where a filesystem belongs in the tree; links of the system lead nowhere
