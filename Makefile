@@ -13,6 +13,7 @@ SHELL = /bin/sh
 DESTDIR =
 
 sbindir = /usr/sbin
+libdir = /usr/lib/p2v-target
 osdir = /usr/share/ganeti/os/p2v-target
 confdir = /etc/ganeti/instance-p2v-target
 cachedir = /var/cache/ganeti-instance-p2v-target
@@ -20,6 +21,7 @@ statedir = /var/lib/ganeti-instance-p2v-target
 
 target = x86_64-unknown-linux-gnu
 binary = target/$(target)/release/p2v
+init = target/$(target)/release/p2v-init
 stage = target/stage
 
 hooks = $(wildcard hooks.d/*)
@@ -36,7 +38,7 @@ setup:
 build:
 	@tools/require-rust
 	@echo "building p2v"
-	@cargo build --quiet --release --package p2v
+	@cargo build --quiet --release --package p2v --package p2v-init
 
 # The OS directory and its configuration, in a tree of their own.
 stage:
@@ -65,10 +67,11 @@ bench: setup stage
 # An admin's edited configuration is never overwritten: what is there stays,
 # and the new version lies beside it as NAME.new.
 install: build
-	install -d $(DESTDIR)$(sbindir) $(DESTDIR)$(osdir) $(DESTDIR)$(confdir)/variants \
+	install -d $(DESTDIR)$(sbindir) $(DESTDIR)$(libdir) $(DESTDIR)$(osdir) $(DESTDIR)$(confdir)/variants \
 	  $(DESTDIR)$(confdir)/hooks.d $(DESTDIR)$(confdir)/fixes.d $(DESTDIR)$(statedir)
 	install -d -m 0700 $(DESTDIR)$(cachedir)
 	install -m 0755 $(binary) $(DESTDIR)$(sbindir)/p2v
+	install -m 0755 $(init) $(DESTDIR)$(libdir)/p2v-init
 	ln -sf p2v $(DESTDIR)$(sbindir)/make-ramboot-initrd
 	ln -sf p2v $(DESTDIR)$(sbindir)/p2v-transfer
 	for name in create import export rename verify; do \

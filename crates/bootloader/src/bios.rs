@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use p2v_sys::disk::Disk;
 use p2v_sys::loopdev::Extent;
 
-use crate::image::Platform;
+use crate::image::boot_sector;
 
 const SECTOR: u64 = 512;
 
@@ -31,8 +31,7 @@ const CORE_SEGMENT: u16 = 0x820;
 /// Installs GRUB's core image into `area` of the disk, then its boot sector,
 /// which makes the disk bootable, as the last write.
 pub fn install(disk: &Disk, area: Extent, core: &[u8]) -> Result<()> {
-    let boot = Platform::Bios.directory().join("boot.img");
-    let boot = std::fs::read(&boot).with_context(|| format!("reading {}", boot.display()))?;
+    let boot = boot_sector()?;
     let doing = || format!("installing GRUB on {}", disk.path().display());
     if disk.sector_size() != 512 {
         bail!(
@@ -41,14 +40,26 @@ pub fn install(disk: &Disk, area: Extent, core: &[u8]) -> Result<()> {
             disk.sector_size()
         );
     }
-    let core = placed_core(core, area).with_context(doing)?;
     let mut mbr = [0; SECTOR as usize];
     disk.read_at(&mut mbr, 0)?;
-    let mbr = merged_mbr(&mbr, &boot, area.offset / SECTOR).with_context(doing)?;
+    let (core, mbr) = place(&boot, core, &mbr, area).with_context(doing)?;
     disk.write_at(&core, area.offset)?;
     disk.sync()?;
     disk.write_at(&mbr, 0)?;
     disk.sync()
+}
+
+/// What belongs into `area`, and then, as the last write, into the first
+/// sector, which has been `mbr` so far. `boot` is GRUB's boot.img.
+pub fn place(
+    boot: &[u8],
+    core: &[u8],
+    mbr: &[u8; 512],
+    area: Extent,
+) -> Result<(Vec<u8>, [u8; 512])> {
+    let core = placed_core(core, area)?;
+    let mbr = merged_mbr(mbr, boot, area.offset / SECTOR)?;
+    Ok((core, mbr))
 }
 
 /// The gap between the MBR and the first partition, which starts at byte

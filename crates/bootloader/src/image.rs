@@ -87,6 +87,28 @@ impl Platform {
     }
 }
 
+/// A name for what the image is made of: another GRUB makes another image.
+pub fn key(platform: Platform, start: &Start) -> Result<String> {
+    let mut parts = start.commands();
+    for module in MODULES.iter().chain(start.modules()) {
+        parts += module;
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(parts.as_bytes());
+    for name in ["kernel.img", "normal.mod"] {
+        let path = platform.directory().join(name);
+        let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        hasher.update(&bytes);
+    }
+    Ok(hasher.finalize().to_hex()[..32].to_owned())
+}
+
+/// GRUB's boot sector, into which a place is written.
+pub fn boot_sector() -> Result<Vec<u8>> {
+    let path = Platform::Bios.directory().join("boot.img");
+    std::fs::read(&path).with_context(|| format!("reading {}", path.display()))
+}
+
 /// Makes the image that begins with `start`.
 pub fn make(platform: Platform, start: &Start) -> Result<Vec<u8>> {
     let doing = || format!("making GRUB's {} image", platform.name());

@@ -13,6 +13,9 @@
 //! - [`bios`]: MBR and embedding area
 //! - [`efi`]: the EFI system partition
 //!
+//! One more image is made on the node but used in an instance: the last resort
+//! of a system that has no boot loader ([`start::LAST_RESORT`]).
+//!
 //! Not here: a guest's own boot loader, which only the guest's own system may
 //! reinstall.
 

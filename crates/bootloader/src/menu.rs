@@ -5,6 +5,14 @@ use std::fmt;
 /// Where grub.cfg lies on the root filesystem.
 pub const GRUB_CFG: &str = "/boot/grub/grub.cfg";
 
+/// Orders kernels' versions by their numbers: 6.1.0-9 is older than 6.1.0-10.
+pub fn version_key(version: &str) -> Vec<(u64, String)> {
+    version
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .map(|part| (part.parse().unwrap_or(0), part.to_owned()))
+        .collect()
+}
+
 /// A console of the instance, as the kernel names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Console {

@@ -33,6 +33,10 @@ const CREATED: &str =
     "The disk was repartitioned and holds no system yet, or its boot loader is gone.";
 const RESTORED: &str = "The system has no menu of its own any more.";
 
+/// The last resort's menu, on the root's filesystem, or on that of its own
+/// which /boot is.
+pub const LAST_RESORT: &str = "boot/p2v-start/grub.cfg";
+
 /// The beginning of a boot.
 #[derive(Debug, Clone)]
 pub struct Start {
@@ -44,6 +48,8 @@ pub struct Start {
 enum Whose {
     Ours,
     System,
+    /// Any, which is told by [`LAST_RESORT`].
+    Marked,
 }
 
 impl Start {
@@ -63,10 +69,19 @@ impl Start {
         }
     }
 
+    /// Shows the menu that [`LAST_RESORT`] is on any filesystem.
+    pub fn of_marked() -> Self {
+        Self {
+            uuid: String::new(),
+            whose: Whose::Marked,
+        }
+    }
+
     pub(crate) fn modules(&self) -> &'static [&'static str] {
         match self.whose {
             Whose::Ours => &[],
             Whose::System => MODULES_OF_SYSTEMS,
+            Whose::Marked => &["search_fs_file"],
         }
     }
 
@@ -75,6 +90,7 @@ impl Start {
         let why = match self.whose {
             Whose::Ours => CREATED,
             Whose::System => RESTORED,
+            Whose::Marked => return marked_commands(),
         };
         format!(
             "search --no-floppy --fs-uuid --set=root {uuid}\n\
@@ -89,4 +105,21 @@ impl Start {
             uuid = self.uuid,
         )
     }
+}
+
+fn marked_commands() -> String {
+    let on_boot = LAST_RESORT.trim_start_matches("boot/");
+    let mut commands = String::new();
+    for path in [LAST_RESORT, on_boot] {
+        commands += &format!(
+            "if search --no-floppy --file --set=root /{path}; then\n  \
+             configfile ($root)/{path}\n\
+             fi\n"
+        );
+    }
+    commands
+        + &format!(
+            "echo 'p2v-target: there is no /{LAST_RESORT} on any disk.'\n\
+             sleep --interruptible 86400\n"
+        )
 }

@@ -13,6 +13,7 @@ pub mod draft;
 mod fix;
 pub mod lines;
 pub mod machine;
+pub mod part;
 pub mod report;
 pub mod runner;
 pub mod step;

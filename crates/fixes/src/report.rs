@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::runner::Part;
+use crate::part::Part;
 use crate::{Draft, Verdict};
 
 /// What came of a run.
@@ -58,7 +58,7 @@ impl Report {
 }
 
 impl Outcome {
-    pub(crate) fn tell(&mut self, more: impl Iterator<Item = String>) {
+    pub(crate) fn tell(&mut self, more: Vec<String>) {
         if let Self::Changed(lines) = self {
             lines.extend(more);
         }

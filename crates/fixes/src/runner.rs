@@ -15,14 +15,9 @@ use anyhow::{Context, Result, anyhow};
 use p2v_parts::Parts;
 use p2v_sys::{Root, interrupt};
 
+use crate::part::{Part, installed, parts};
 use crate::report::{Outcome, Report};
-use crate::{BUILT_IN, BuiltIn, Draft, Machine, by_name};
-
-/// Where fixes are: in an instance, on a node.
-const DIRECTORIES: [&str; 2] = [
-    "/usr/share/p2v-target/fixes.d",
-    "/etc/ganeti/instance-p2v-target/fixes.d",
-];
+use crate::{BuiltIn, Draft, Machine, Step, by_name};
 
 /// An operator's fix may rebuild an initramfs.
 const DEADLINE: Duration = Duration::from_secs(45 * 60);
@@ -39,50 +34,6 @@ pub struct Request {
     pub only: Option<String>,
     /// Make no edit and run no program.
     pub dry_run: bool,
-}
-
-/// A part of the directory.
-#[derive(Debug)]
-pub struct Part {
-    /// Its name.
-    pub name: String,
-    /// The fix that it stands for; `None` for an operator's own.
-    pub built_in: Option<&'static BuiltIn>,
-}
-
-/// The parts that would run, in order.
-pub fn parts(directory: Option<&Path>) -> Result<Vec<Part>> {
-    let Some(directory) = directory.or_else(installed) else {
-        let part = |fix: &'static BuiltIn| Part {
-            name: fix.part(),
-            built_in: Some(fix),
-        };
-        return Ok(BUILT_IN.iter().map(part).collect());
-    };
-    let found = Parts::in_directory(directory)?;
-    let part = |name: &String| Part {
-        name: name.clone(),
-        built_in: built_in(&directory.join(name)),
-    };
-    Ok(found.names().iter().map(part).collect())
-}
-
-fn installed<'a>() -> Option<&'a Path> {
-    DIRECTORIES
-        .into_iter()
-        .map(Path::new)
-        .find(|path| path.is_dir())
-}
-
-/// The fix that a script calls and nothing else.
-fn built_in(path: &Path) -> Option<&'static BuiltIn> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let mut lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let name = lines.next()?.strip_prefix("exec p2v fix ")?;
-    by_name(name).filter(|_| lines.next().is_none())
 }
 
 /// Runs what is asked for. `environment` is what operators' fixes get besides
@@ -153,27 +104,41 @@ fn run_built_in(
         }
     };
     let steps = draft.take_steps();
+    let last_resort = draft.take_last_resort();
     let named = steps.iter().map(ToString::to_string).collect();
     let mut outcome = Outcome::from(verdict);
     if dry_run {
         for step in &steps {
-            tracing::info!("{}: would run {}", fix.part(), step.argv.join(" "));
+            tracing::info!("{}: would run {step}", fix.part());
         }
-    } else {
-        let done = draft.apply().and_then(|()| {
-            let root = draft.root();
-            let told = steps.iter().map(|step| {
-                tracing::info!("{}: running {}", fix.part(), step.argv.join(" "));
-                step.run(root)
-            });
-            told.collect::<Result<Vec<_>>>()
-        });
-        match done {
-            Ok(told) => outcome.tell(told.into_iter().flatten()),
-            Err(error) => outcome = Outcome::Failed(format!("{error:#}")),
+        return (outcome, named);
+    }
+    let done = draft
+        .apply()
+        .and_then(|()| run_steps(fix, draft.root(), &steps));
+    match (done, last_resort) {
+        (Ok(told), _) => outcome.tell(told),
+        (Err(error), None) => outcome = Outcome::Failed(format!("{error:#}")),
+        (Err(error), Some(step)) => {
+            draft.warn(format!("{error:#}"));
+            match run_steps(fix, draft.root(), &[step]) {
+                Ok(told) => outcome = Outcome::Changed(told),
+                Err(second) => outcome = Outcome::Failed(format!("{error:#}; then {second:#}")),
+            }
         }
     }
     (outcome, named)
+}
+
+/// Runs them in order up to the first that fails; returns what their checks
+/// say.
+fn run_steps(fix: &BuiltIn, root: &Root, steps: &[Step]) -> Result<Vec<String>> {
+    let mut told = Vec::new();
+    for step in steps {
+        tracing::info!("{}: running {step}", fix.part());
+        told.extend(step.run(root)?);
+    }
+    Ok(told)
 }
 
 fn run_program(
@@ -191,6 +156,7 @@ fn run_program(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BUILT_IN;
     use std::os::unix::fs::PermissionsExt;
 
     fn script(directory: &Path, name: &str, text: &str, mode: u32) {

@@ -181,7 +181,7 @@ pub fn run_initrd(matches: &ArgMatches) -> Result<u8> {
         compression: args.compress.parse()?,
         force: args.force,
         self_contained: args.self_contained,
-        init_binary: std::env::current_exe()?,
+        init_binary: builder::init_binary()?,
     })?;
     tracing::info!(
         "{}: {} bytes, {} modules",

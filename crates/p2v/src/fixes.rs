@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use p2v_fixes::machine::found;
+use p2v_fixes::part;
 use p2v_fixes::report::Report;
 use p2v_fixes::runner::{self, Request};
 use p2v_fixes::{BUILT_IN, Machine};
@@ -154,7 +155,7 @@ fn conclude(report: &Report, in_part: bool) -> Result<u8> {
 
 fn list(directory: Option<&Path>) -> Result<u8> {
     let mut text = String::new();
-    for part in runner::parts(directory)? {
+    for part in part::parts(directory)? {
         let purpose = part.built_in.map_or("an operator's", |fix| fix.purpose);
         text += &format!("{:<32}{purpose}\n", part.name);
     }

@@ -11,7 +11,7 @@
 //!
 //! | Path | What |
 //! |---|---|
-//! | `init` | the static p2v binary |
+//! | `init` | the static p2v-init, or p2v itself |
 //! | `dev/console` | character device 5:1, which PID 1 gets as its standard input and outputs |
 //! | `dev`, `proc`, `sys`, `run`, `root`, `tmp` | empty directories |
 //! | `p2v-root/NUMBER` | in the self-contained form the root itself, see `embedded.rs` |

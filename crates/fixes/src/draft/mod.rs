@@ -25,6 +25,7 @@ pub struct Draft<'a> {
     root: &'a Root,
     edits: BTreeMap<PathBuf, Edit>,
     steps: Vec<Step>,
+    last_resort: Option<Step>,
     warnings: Vec<String>,
     obstacles: Vec<String>,
 }
@@ -47,6 +48,7 @@ impl<'a> Draft<'a> {
             root,
             edits: BTreeMap::new(),
             steps: Vec::new(),
+            last_resort: None,
             warnings: Vec::new(),
             obstacles: Vec::new(),
         }
@@ -220,6 +222,16 @@ impl<'a> Draft<'a> {
         std::mem::take(&mut self.steps)
     }
 
+    /// What is done instead of the rest of the steps when one of them fails.
+    pub fn or_else(&mut self, step: Step) {
+        self.last_resort = Some(step);
+    }
+
+    /// Takes that out.
+    pub fn take_last_resort(&mut self) -> Option<Step> {
+        self.last_resort.take()
+    }
+
     /// Says what somebody has to look at.
     pub fn warn(&mut self, text: impl Into<String>) {
         self.warnings.push(text.into());
@@ -269,6 +281,7 @@ impl<'a> Draft<'a> {
     pub fn roll_back(&mut self, mark: Mark) {
         self.edits = mark.0;
         self.steps.clear();
+        self.last_resort = None;
     }
 
     /// The state to which [`Draft::roll_back`] returns.

@@ -1,7 +1,8 @@
 //! The kernel's command line: the root, and the swap area to resume from, by
 //! the names they have now. What initramfses wait for and will never come goes.
 //!
-//! Also `RESUME` of initramfs-tools, which is the same setting in another place.
+//! Also `RESUME` of initramfs-tools and what dracut's configuration names, which
+//! are the same settings in other places.
 
 use anyhow::Result;
 
@@ -25,6 +26,8 @@ const WAITED_FOR: [(&str, &str); 9] = [
 ];
 
 const CONF_D: &str = "etc/initramfs-tools/conf.d";
+const DRACUT_CONF: &str = "etc/dracut.conf";
+const DRACUT_D: &str = "etc/dracut.conf.d";
 const INITRAMFS_CONF: &str = "etc/initramfs-tools/initramfs.conf";
 
 /// Repairs the command lines and RESUME.
@@ -37,6 +40,7 @@ pub fn run(machine: &Machine, draft: &mut Draft) -> Result<Verdict> {
         });
     })?;
     repair_resume(machine, draft, &mut done)?;
+    repair_dracut(machine, draft, &mut done)?;
     done.dedup();
     if lines.is_empty() && done.is_empty() {
         return Ok(Verdict::not_needed("no kernel command line was found"));
@@ -135,6 +139,53 @@ fn repair_resume(machine: &Machine, draft: &mut Draft, done: &mut Vec<String>) -
     Ok(())
 }
 
+/// A command line that dracut builds in, and devices that it is to wait for.
+fn repair_dracut(machine: &Machine, draft: &mut Draft, done: &mut Vec<String>) -> Result<()> {
+    let mut files = draft.list_paths(DRACUT_D, ".conf")?;
+    files.push(DRACUT_CONF.to_owned());
+    for path in files {
+        draft.edit(&path, |line| {
+            let place = |name: &str| assigned(line, name);
+            let command_line = place("kernel_cmdline").or_else(|| place("kernel_cmdline+"));
+            let devices = place("add_device").or_else(|| place("add_device+"));
+            let Some(place) = command_line.clone().or(devices) else {
+                return Line::Keep;
+            };
+            let value = &line[place.clone()];
+            let old = value.split_ascii_whitespace().map(str::to_owned);
+            let mut words: Vec<String> = old.collect();
+            let before = words.clone();
+            let mut tell = |text| done.push(format!("/{path}: {text}"));
+            match command_line {
+                Some(_) => repair(machine, &mut words, &mut tell),
+                None => words.retain_mut(|word| keep_device(machine, word, &mut tell)),
+            }
+            if words == before {
+                return Line::Keep;
+            }
+            // Blanks part it from what other lines add.
+            Line::Is(splice(line, &[(place, format!(" {} ", words.join(" ")))]))
+        })?;
+    }
+    Ok(())
+}
+
+/// Gives a device its new name; false for one that did not come along.
+fn keep_device(machine: &Machine, word: &mut String, tell: &mut dyn FnMut(String)) -> bool {
+    match machine.resolve(word) {
+        Resolved::NoDevice | Resolved::Right(_) => true,
+        Resolved::Renamed(_, new) => {
+            tell(format!("{word} is now {new}"));
+            *word = new;
+            true
+        }
+        Resolved::Gone | Resolved::Unknown => {
+            tell(format!("{word} is gone: it did not come along"));
+            false
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,6 +240,24 @@ mod tests {
             let outcome = run_fix(run, &machine(MACHINE), &[("etc/kernel/cmdline", text)]);
             let verdict = outcome.unwrap().verdict;
             assert!(matches!(verdict, Verdict::Right(_)), "{text} {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn what_dracut_is_told() {
+        let path = "etc/dracut.conf.d/10-machine.conf";
+        for (text, expected) in [
+            (
+                "hostonly=\"yes\"\nkernel_cmdline+=\" rd.lvm.lv=vg/root root=/dev/sda1 \"\n",
+                "hostonly=\"yes\"\nkernel_cmdline+=\" root=UUID=aaaa \"\n",
+            ),
+            (
+                "add_device+=\" /dev/sda2 /dev/disk/by-id/ata-X \"\n",
+                "add_device+=\" UUID=cccc \"\n",
+            ),
+        ] {
+            let outcome = run_fix(run, &machine(MACHINE), &[(path, text)]).unwrap();
+            assert_eq!(outcome.file(path), expected);
         }
     }
 

@@ -41,6 +41,7 @@ pub fn machine(root: &Root, environment: &BTreeMap<String, String>) -> Result<Ma
         volumes,
         nics: nics(root)?,
         consoles: consoles(),
+        serial_speed: value("INSTANCE_HV_serial_speed").parse().unwrap_or(0),
         ..Machine::default()
     })
 }

@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 pub use p2v_hostname::HostnamePolicy;
 pub use specs::{Resolved, Spec, octal_decoded, octal_encoded};
 
+/// Ganeti's `serial_speed` for KVM, unless an admin chose another, in baud.
+const USUAL_SPEED: u32 = 38400;
+
 /// The machine, new and old.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -42,6 +45,8 @@ pub struct Machine {
     /// The consoles that it has: `tty0`, `ttyS0`, `hvc0`. Empty for what the
     /// hypervisor has by default.
     pub consoles: Vec<String>,
+    /// The serial console's speed in baud; 0 for Ganeti's usual one.
+    pub serial_speed: u32,
 }
 
 /// Ganeti's hypervisors that a full system runs under.
@@ -144,6 +149,14 @@ impl Machine {
             (false, _) => self.consoles.iter().map(String::as_str).collect(),
             (true, Hypervisor::XenPvm) => vec!["hvc0"],
             (true, Hypervisor::Kvm | Hypervisor::XenHvm) => vec!["tty0", "ttyS0"],
+        }
+    }
+
+    /// The serial console's speed in baud.
+    pub fn serial_speed(&self) -> u32 {
+        match self.serial_speed {
+            0 => USUAL_SPEED,
+            speed => speed,
         }
     }
 

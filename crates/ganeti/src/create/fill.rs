@@ -13,6 +13,7 @@ use p2v_sys::{Root, interrupt};
 use super::host_keys::{HostKey, HostKeys};
 use super::identity;
 use super::kernel::{self, Kernel};
+use super::last_resort;
 use super::plan::Plan;
 use crate::boot_loader::consoles;
 use crate::layout::Layout;
@@ -66,6 +67,7 @@ pub fn fill(
         options: " net.ifnames=0",
         consoles: consoles(&plan.job.hypervisor, plan.job.serial_console()),
     };
+    last_resort::install(&root, &plan.paths.cache_dir)?;
     kernel::install(&root, &kernel, &menu, &plan.paths.cache_dir)?;
     root.remove_file(p2v_ramboot::INCOMPLETE)?;
     Ok(Filled { host_keys, kernel })

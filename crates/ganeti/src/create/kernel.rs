@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use p2v_bootloader::Menu;
-use p2v_bootloader::menu::GRUB_CFG;
+use p2v_bootloader::menu::{GRUB_CFG, version_key};
 use p2v_bootstrap::INITRD_PREFIX;
 use p2v_ramboot::builder::{self, Compression, InitrdRequest};
 use p2v_sys::Root;
@@ -58,7 +58,7 @@ pub fn install(root: &Root, kernel: &Kernel, menu: &Menu, cache: &Path) -> Resul
 
 /// Takes the initrd from the cache, or builds it there.
 fn initrd(root: &Root, kernel: &Kernel, cache: &Path) -> Result<Vec<u8>> {
-    let binary = own_binary()?;
+    let binary = builder::init_binary()?;
     let path = cache.join(format!(
         "{INITRD_PREFIX}{}.img",
         initrd_key(root, kernel, &binary)?
@@ -87,7 +87,7 @@ fn initrd(root: &Root, kernel: &Kernel, cache: &Path) -> Result<Vec<u8>> {
     Ok(initrd)
 }
 
-/// The path of the running binary, which is also the initrd's init.
+/// The path of the running binary.
 pub fn own_binary() -> Result<PathBuf> {
     std::env::current_exe().context("finding the running binary")
 }
@@ -96,8 +96,7 @@ pub fn own_binary() -> Result<PathBuf> {
 /// change with the modules, and signed modules never change within a version.
 fn initrd_key(root: &Root, kernel: &Kernel, binary: &Path) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
-    let binary = std::fs::read(binary)
-        .with_context(|| format!("reading the running binary {}", binary.display()))?;
+    let binary = std::fs::read(binary).with_context(|| format!("reading {}", binary.display()))?;
     hasher.update(blake3::hash(&binary).as_bytes());
     hasher.update(kernel.version.as_bytes());
     for index in ["dep", "alias", "softdep", "builtin"] {
@@ -108,16 +107,8 @@ fn initrd_key(root: &Root, kernel: &Kernel, binary: &Path) -> Result<String> {
     Ok(hasher.finalize().to_hex()[..32].to_owned())
 }
 
-/// Versions compare by their numbers: 6.1.0-9 is older than 6.1.0-10.
-fn version_key(version: &str) -> Vec<(u64, String)> {
-    version
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .map(|part| (part.parse().unwrap_or(0), part.to_owned()))
-        .collect()
-}
-
 /// Files that carry their own checksum, so that a damaged one is not used.
-mod sealed {
+pub(super) mod sealed {
     use std::io::Write;
     use std::path::Path;
 

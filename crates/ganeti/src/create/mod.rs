@@ -12,6 +12,7 @@ mod fill;
 mod host_keys;
 mod identity;
 pub(crate) mod kernel;
+mod last_resort;
 mod plan;
 pub(crate) mod state;
 

@@ -163,6 +163,7 @@ impl Settings {
             ("PARTITION_STYLE", self.partition_style.name().to_owned()),
             ("EXTRA_PKGS", self.extra_pkgs.join(",")),
             ("FILESYSTEM", self.filesystem.name().to_owned()),
+            ("HOSTNAME_POLICY", self.hostname_policy.name().to_owned()),
         ];
         variables.extend(ours.map(|(name, value)| (name.to_owned(), value)));
         variables

@@ -282,6 +282,7 @@ fn hooks_get_the_settings_and_what_is_exported() {
         ("ARCH", values::NATIVE_ARCH),
         ("EXTRA_PKGS", "vim,less"),
         ("FILESYSTEM", "ext4"),
+        ("HOSTNAME_POLICY", "keep"),
         ("OURS", "a b"),
         ("PARTITION_STYLE", "msdos"),
         ("SUITE", "trixie"),

@@ -48,7 +48,7 @@ pub struct InitrdRequest {
     /// Whether the root itself is put inside, so that no disk is needed. Then
     /// only its owner may read the file: it holds the root's secrets.
     pub self_contained: bool,
-    /// The static program that becomes /init, normally /proc/self/exe.
+    /// The static program that becomes /init, normally [`init_binary`].
     pub init_binary: PathBuf,
 }
 
@@ -65,6 +65,19 @@ pub struct InitrdReport {
     /// Which of the usual modules this kernel has neither as a module nor
     /// built in.
     pub absent: Vec<&'static str>,
+}
+
+/// Where `make install` puts the program that is init alone, from the directory
+/// that p2v is in.
+const INIT: &str = "../lib/p2v-target/p2v-init";
+
+/// The program that becomes /init: the one that is nothing else, where it is
+/// installed beside the running one, which can do the same and is three times
+/// as large.
+pub fn init_binary() -> Result<PathBuf> {
+    let running = std::env::current_exe().context("finding the running binary")?;
+    let alone = running.parent().map(|dir| dir.join(INIT));
+    Ok(alone.filter(|path| path.is_file()).unwrap_or(running))
 }
 
 /// Builds the initrd. Everything that can be checked is checked before any

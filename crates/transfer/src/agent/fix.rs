@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use anyhow::{Context, Result};
 use p2v_fixes::machine::found;
+use p2v_fixes::part;
 use p2v_fixes::report::{Outcome, PartReport};
 use p2v_fixes::runner::{self, Request};
 use p2v_sys::{Mount, Root, interrupt};
@@ -53,7 +54,7 @@ fn run_all(place: &Place, plan: &Plan, voice: &mut Voice) -> Result<Fixed> {
     let mut obstacles = Vec::new();
     let mut fixes = Vec::new();
     // One by one, so that each is told when it is done.
-    for part in runner::parts(None)? {
+    for part in part::parts(None)? {
         interrupt::check()?;
         voice.note(format!("running {}", part.name))?;
         let request = Request {

@@ -8,7 +8,7 @@ use crate::{Draft, Step};
 
 /// The loader's path on the EFI system partition, as systems write it there;
 /// vfat has no case, but the copy may be on another filesystem.
-const REMOVABLE: [&str; 3] = [
+pub const REMOVABLE: [&str; 3] = [
     "EFI/BOOT/BOOTX64.EFI",
     "EFI/boot/bootx64.efi",
     "EFI/BOOT/bootx64.efi",
@@ -19,16 +19,7 @@ const MOUNT_POINTS: [&str; 3] = ["/boot/efi", "/efi", "/boot"];
 
 /// Plans what puts a loader there.
 pub fn plan(machine: &Machine, draft: &mut Draft) -> Result<Option<String>> {
-    let is_esp = |point: &&&str| {
-        let volume = machine.mounted_on(point);
-        volume.is_some_and(|volume| volume.kind == "vfat")
-    };
-    let Some(point) = MOUNT_POINTS.iter().find(is_esp) else {
-        bail!(
-            "no EFI system partition is mounted on {}",
-            MOUNT_POINTS.join(", ")
-        );
-    };
+    let point = mount_point(machine)?;
     let installed = REMOVABLE
         .iter()
         .any(|path| draft.exists(format!("{point}/{path}")));
@@ -51,7 +42,7 @@ pub fn plan(machine: &Machine, draft: &mut Draft) -> Result<Option<String>> {
                     "--recheck",
                 ],
             );
-            let point = (*point).to_owned();
+            let point = point.to_owned();
             draft.step(step.checked(Box::new(move |root| {
                 let there = |path: &&&str| root.exists(format!("{point}/{path}"));
                 match REMOVABLE.iter().find(there) {
@@ -65,6 +56,21 @@ pub fn plan(machine: &Machine, draft: &mut Draft) -> Result<Option<String>> {
             )))
         }
         None => Ok(installed.then(|| "the loader on EFI's removable path came along".to_owned())),
+    }
+}
+
+/// Where the EFI system partition is mounted in the system.
+pub fn mount_point(machine: &Machine) -> Result<&'static str> {
+    let is_esp = |point: &&&str| {
+        let volume = machine.mounted_on(point);
+        volume.is_some_and(|volume| volume.kind == "vfat")
+    };
+    match MOUNT_POINTS.iter().find(is_esp) {
+        Some(point) => Ok(point),
+        None => bail!(
+            "no EFI system partition is mounted on {}",
+            MOUNT_POINTS.join(", ")
+        ),
     }
 }
 

@@ -4,11 +4,13 @@
 //! GRUB 2 for a BIOS and for EFI's removable path, which needs no variables of
 //! the firmware's; extlinux where the system starts by it; GRUB 0.97 as far as
 //! it still can. A boot sector is not copied with files, so all of it is done
-//! each time. A system that brings no boot loader for how the instance starts
-//! is an obstacle that is named.
+//! each time. Where the system brings no boot loader for how the instance
+//! starts, or its own cannot be installed, the one of the system in RAM is the
+//! last resort.
 
 mod efi;
 mod extlinux;
+mod last_resort;
 
 use anyhow::{Result, bail};
 use p2v_sys::Root;
@@ -18,6 +20,7 @@ use crate::lines::{Line, edit_lines};
 use crate::machine::{BootMode, Machine, Resolved};
 use crate::system::program;
 use crate::{Draft, Step, Verdict};
+use last_resort::LastResort;
 
 const DEVICE_MAPS: [&str; 2] = ["boot/grub/device.map", "boot/grub2/device.map"];
 
@@ -33,25 +36,43 @@ pub fn run(machine: &Machine, draft: &mut Draft) -> Result<Verdict> {
         BootMode::Efi => efi::plan(machine, draft)?,
         BootMode::Bios => bios(machine, draft, &mut done)?,
     };
-    match planned {
-        Some(text) => done.push(text),
-        None => return Ok(nothing(machine, draft)),
-    }
+    let last_resort = LastResort::plan(machine, draft);
+    let Some(text) = planned else {
+        return Ok(without_own(machine, draft, last_resort));
+    };
+    done.push(text);
     if let Some(menu) = menu_step(machine, draft)? {
         draft.step(menu);
+    }
+    if let Ok(last_resort) = last_resort {
+        draft.or_else(step_of(last_resort));
     }
     Ok(Verdict::Changed(done))
 }
 
-fn nothing(machine: &Machine, draft: &mut Draft) -> Verdict {
+fn without_own(machine: &Machine, draft: &mut Draft, last: Result<LastResort>) -> Verdict {
     let (how, package) = match machine.boot {
         BootMode::Efi => ("EFI", "grub-efi-amd64 or grub2-efi-x64"),
         BootMode::Bios | BootMode::Direct => ("a BIOS", "grub-pc, grub2-pc or extlinux"),
     };
-    draft.obstacle(format!(
-        "the system has no boot loader for {how}: install {package} in it and run this again"
-    ));
-    Verdict::not_needed("the system has no boot loader that fits, see below")
+    match last {
+        Ok(last) => {
+            draft.step(step_of(last));
+            Verdict::Changed(vec![format!("the system has no boot loader for {how}")])
+        }
+        Err(error) => {
+            draft.obstacle(format!(
+                "the system has no boot loader for {how}: install {package} in it and run this \
+                 again; there is no last resort either: {error:#}"
+            ));
+            Verdict::not_needed("the system has no boot loader that fits, see below")
+        }
+    }
+}
+
+fn step_of(last_resort: LastResort) -> Step {
+    let what = "installing the GRUB of the system in RAM, the last resort";
+    Step::new(what, &[]).checked(Box::new(move |root| last_resort.install(root)))
 }
 
 fn bios(machine: &Machine, draft: &mut Draft, done: &mut Vec<String>) -> Result<Option<String>> {

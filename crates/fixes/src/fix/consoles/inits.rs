@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 
-use super::SPEED;
 use crate::Draft;
 use crate::lines::{Line, append_line, edit_lines};
 
@@ -32,14 +31,19 @@ pub fn disable_systemd_gettys(
 }
 
 /// sysvinit: one line for each port that is there, none for others.
-pub fn edit_inittab(draft: &mut Draft, consoles: &[&str], done: &mut Vec<String>) -> Result<()> {
+pub fn edit_inittab(
+    draft: &mut Draft,
+    consoles: &[&str],
+    speed: u32,
+    done: &mut Vec<String>,
+) -> Result<()> {
     // upstart reads no more than the runlevel from it.
     let Some(old) = draft.read(INITTAB)?.filter(|_| !draft.exists(UPSTART)) else {
         return Ok(());
     };
     let text = String::from_utf8_lossy(&old).into_owned();
     let mut new = edit_lines(&old, |line| match getty_port(line) {
-        Some(port) if consoles.contains(&port) => Line::of(line, with_speed(line, port)),
+        Some(port) if consoles.contains(&port) => Line::of(line, with_speed(line, port, speed)),
         Some(_) => Line::Is(format!("#{line}")),
         None => Line::Keep,
     });
@@ -50,8 +54,8 @@ pub fn edit_inittab(draft: &mut Draft, consoles: &[&str], done: &mut Vec<String>
         }
         let id = port.trim_start_matches("tty");
         let line = match draft.exists("sbin/getty") {
-            true => format!("{id}:2345:respawn:/sbin/getty -L {port} {SPEED} vt100"),
-            false => format!("{id}:2345:respawn:/sbin/agetty -L {port} {SPEED} vt100"),
+            true => format!("{id}:2345:respawn:/sbin/getty -L {port} {speed} vt100"),
+            false => format!("{id}:2345:respawn:/sbin/agetty -L {port} {speed} vt100"),
         };
         append_line(&mut new, &line);
     }
@@ -80,7 +84,7 @@ fn getty_port(line: &str) -> Option<&str> {
 }
 
 /// A fixed speed of a serial port that is not the instance's.
-fn with_speed(line: &str, port: &str) -> String {
+fn with_speed(line: &str, port: &str, speed: u32) -> String {
     if !port.starts_with("ttyS") {
         return line.to_owned();
     }
@@ -91,7 +95,7 @@ fn with_speed(line: &str, port: &str) -> String {
                 .split(',')
                 .all(|n| n.len() >= 4 && n.bytes().all(|b| b.is_ascii_digit()));
         match is_speed {
-            true => SPEED.to_owned() + &word[number.len()..],
+            true => speed.to_string() + &word[number.len()..],
             false => word.to_owned(),
         }
     });
@@ -100,7 +104,12 @@ fn with_speed(line: &str, port: &str) -> String {
 
 /// upstart: a job for each port, and the others off. Red Hat's own starts by
 /// itself on the kernel's console.
-pub fn edit_upstart(draft: &mut Draft, consoles: &[&str], done: &mut Vec<String>) -> Result<()> {
+pub fn edit_upstart(
+    draft: &mut Draft,
+    consoles: &[&str],
+    speed: u32,
+    done: &mut Vec<String>,
+) -> Result<()> {
     if !draft.exists("etc/init/tty1.conf") {
         return Ok(());
     }
@@ -117,20 +126,20 @@ pub fn edit_upstart(draft: &mut Draft, consoles: &[&str], done: &mut Vec<String>
     for port in consoles.iter().filter(|console| is_port(console)) {
         let path = format!("{UPSTART}/{port}.conf");
         if !draft.exists(&path) {
-            draft.write(&path, upstart_job(port))?;
+            draft.write(&path, upstart_job(port, speed))?;
             done.push(format!("/{path}: a login on {port}"));
         }
     }
     Ok(())
 }
 
-fn upstart_job(port: &str) -> String {
+fn upstart_job(port: &str, speed: u32) -> String {
     format!(
         "# A login on {port}, the instance's console.\n\
          start on stopped rc RUNLEVEL=[2345]\n\
          stop on runlevel [!2345]\n\
          respawn\n\
-         exec /sbin/getty -L {SPEED} {port} vt102\n"
+         exec /sbin/getty -L {speed} {port} vt102\n"
     )
 }
 

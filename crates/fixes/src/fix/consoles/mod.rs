@@ -15,35 +15,41 @@ use crate::{Draft, Verdict};
 
 const GRUB: &str = "etc/default/grub";
 
-/// Ganeti's `serial_speed` for KVM, unless an admin chose another.
-const SPEED: &str = "38400";
-
 /// Sets the consoles.
 pub fn run(machine: &Machine, draft: &mut Draft) -> Result<Verdict> {
     let consoles = machine.consoles();
     let mut done = Vec::new();
-    edit_cmdlines(draft, &consoles, &mut done)?;
-    edit_grub_terminal(draft, &consoles, &mut done)?;
+    let speed = machine.serial_speed();
+    edit_cmdlines(draft, &consoles, speed, &mut done)?;
+    edit_grub_terminal(draft, &consoles, speed, &mut done)?;
     if crate::system::has_systemd(draft) {
         inits::disable_systemd_gettys(draft, &consoles, &mut done)?;
     } else {
-        inits::edit_inittab(draft, &consoles, &mut done)?;
-        inits::edit_upstart(draft, &consoles, &mut done)?;
+        inits::edit_inittab(draft, &consoles, speed, &mut done)?;
+        inits::edit_upstart(draft, &consoles, speed, &mut done)?;
     }
     inits::allow_root(draft, &consoles, &mut done)?;
     Ok(Verdict::of(done, "the consoles are those of the instance"))
 }
 
 /// The word that names a console to the kernel.
-fn word(console: &str) -> String {
+fn word(console: &str, speed: u32) -> String {
     match console.starts_with("ttyS") {
-        true => format!("console={console},{SPEED}"),
+        true => format!("console={console},{speed}"),
         false => format!("console={console}"),
     }
 }
 
-fn edit_cmdlines(draft: &mut Draft, consoles: &[&str], done: &mut Vec<String>) -> Result<()> {
-    let right: Vec<String> = consoles.iter().map(|console| word(console)).collect();
+fn edit_cmdlines(
+    draft: &mut Draft,
+    consoles: &[&str],
+    speed: u32,
+    done: &mut Vec<String>,
+) -> Result<()> {
+    let right: Vec<String> = consoles
+        .iter()
+        .map(|console| word(console, speed))
+        .collect();
     let lines = CommandLines::find(draft)?;
     let mut changed = lines.edit(draft, |place, words| {
         let is_console = |word: &String| word.starts_with("console=");
@@ -70,14 +76,19 @@ fn edit_cmdlines(draft: &mut Draft, consoles: &[&str], done: &mut Vec<String>) -
 }
 
 /// The boot loader's own menu on a serial port.
-fn edit_grub_terminal(draft: &mut Draft, consoles: &[&str], done: &mut Vec<String>) -> Result<()> {
+fn edit_grub_terminal(
+    draft: &mut Draft,
+    consoles: &[&str],
+    speed: u32,
+    done: &mut Vec<String>,
+) -> Result<()> {
     let serial = consoles.contains(&"ttyS0");
     let changed = draft.edit(GRUB, |line| {
         if let Some(place) = assigned(line, "GRUB_SERIAL_COMMAND") {
             let words = line[place.clone()].split(' ').map(|word| {
                 match word.split_once('=').map_or(word, |(key, _)| key) {
                     "--unit" => "--unit=0".to_owned(),
-                    "--speed" => format!("--speed={SPEED}"),
+                    "--speed" => format!("--speed={speed}"),
                     _ => word.to_owned(),
                 }
             });

@@ -13,7 +13,8 @@ use anyhow::{Result, bail};
 
 use crate::machine::Machine;
 use crate::{Draft, Verdict};
-use kernels::{Kernel, Look, installed, look};
+pub(super) use kernels::installed;
+use kernels::{Kernel, Look, look};
 use tool::Tool;
 
 /// Looks into all, and plans what must be made anew.
