@@ -28,6 +28,7 @@ pub mod qemu;
 pub mod ram_system;
 pub mod sources;
 pub mod ssh;
+pub mod sshd;
 pub mod table;
 pub mod unreliable;
 pub mod vm_slot;

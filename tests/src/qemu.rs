@@ -231,7 +231,8 @@ impl Drop for Machine {
 }
 
 /// A port that nobody listens on at the moment.
-fn free_port() -> Result<u16> {
+/// A port that nobody listens at now.
+pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").context("looking for a free port")?;
     let address = listener.local_addr().context("looking for a free port")?;
     Ok(address.port())

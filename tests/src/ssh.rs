@@ -54,6 +54,22 @@ impl Key {
         Self::at(path)
     }
 
+    /// The file with the private key.
+    pub fn path(&self) -> &Path {
+        &self.private
+    }
+
+    /// Its fingerprint, `SHA256:...`.
+    pub fn fingerprint(&self) -> Result<String> {
+        let line = Cmd::new("ssh-keygen", "computing a key's fingerprint")
+            .arg("-lf")
+            .arg(self.private.with_extension("pub"))
+            .read()?;
+        let word = line.split_whitespace().nth(1);
+        word.map(str::to_owned)
+            .context("ssh-keygen said no fingerprint")
+    }
+
     /// The line for authorized_keys.
     pub fn public(&self) -> &str {
         &self.public
@@ -188,21 +204,25 @@ impl Ssh {
 
 /// Waits until the server at a local port says that it speaks SSH.
 pub fn wait_for_banner(port: u16, within: Duration) -> Result<()> {
+    wait_for_banner_at((Ipv4Addr::LOCALHOST, port).into(), within)
+}
+
+/// The same anywhere.
+pub fn wait_for_banner_at(address: SocketAddr, within: Duration) -> Result<()> {
     let deadline = Instant::now() + within;
     while Instant::now() < deadline {
-        if banner(port).is_some_and(|text| &text == b"SSH-2.0-") {
+        if banner(address).is_some_and(|text| &text == b"SSH-2.0-") {
             return Ok(());
         }
         std::thread::sleep(PAUSE);
     }
     bail!(
-        "waiting for an SSH server at port {port}: none within {} s",
+        "waiting for an SSH server at {address}: none within {} s",
         within.as_secs()
     )
 }
 
-fn banner(port: u16) -> Option<[u8; 8]> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+fn banner(address: SocketAddr) -> Option<[u8; 8]> {
     let mut stream = TcpStream::connect_timeout(&address, ATTEMPT).ok()?;
     stream.set_read_timeout(Some(ATTEMPT)).ok()?;
     let mut text = [0; 8];

@@ -3,6 +3,7 @@
 
 mod backups;
 mod boots;
+mod copies;
 mod creates;
 mod initrds;
 
@@ -39,6 +40,12 @@ struct Args {
     /// Rounds of booting; the medians are shown. 0: neither initrds nor boots
     #[arg(long, default_value_t = 1)]
     boots: usize,
+    /// Measure only the copy of a transfer
+    #[arg(long)]
+    copies: bool,
+    /// Be the far end of a copy into this directory
+    #[arg(long, hide = true, value_name = "DIR")]
+    far_end: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -56,6 +63,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<bool> {
+    if let Some(top) = &args.far_end {
+        return copies::far_end(top).map(|()| true);
+    }
     let lab = match &args.stage {
         Some(stage) => Lab::of_stage("bench", stage)?,
         None => Lab::new("bench")?,
@@ -66,6 +76,9 @@ fn run(args: &Args) -> Result<bool> {
 }
 
 fn measure(lab: &Lab, args: &Args) -> Result<Vec<Measure>> {
+    if args.copies {
+        return copies::measures(lab, args.rounds);
+    }
     println!("Preparing (what can be kept for the next run is):");
     let ours = Ours::prepare(lab)?;
     let peer = step("the peer's bootstrap root", || {
@@ -76,6 +89,7 @@ fn measure(lab: &Lab, args: &Args) -> Result<Vec<Measure>> {
     println!("Measuring, {} rounds, {} boots:", args.rounds, args.boots);
     let mut measures = vec![creates::creates(lab, &peer, args.rounds)?];
     measures.extend(backups::measures(lab, &peer, args.rounds)?);
+    measures.extend(copies::measures(lab, args.rounds)?);
     if args.boots == 0 {
         return Ok(measures);
     }

@@ -1,0 +1,280 @@
+//! A transfer from its beginning to its end, as the source's side goes through
+//! it. Each phase is a call; what a phase does is in the rooms beside this one.
+//!
+//! Nothing on the target is written before [`agree`]; a run that was
+//! interrupted goes on where it stopped when it is started again.
+
+mod filling;
+mod session;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::connection::{Address, Link};
+use crate::plan::{self, Plan, Wishes};
+use crate::preflight::{self, Finding, Weight};
+use crate::progress::Form;
+use crate::protocol::{Fixed, Order, Prepared, Status, Target};
+use crate::report::{self, Outcome, Report};
+use crate::source::{OpenSource, Source};
+
+use filling::Filling;
+use session::Session;
+
+/// What somebody wants of a transfer.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The source's disks or images; none for all of this machine.
+    pub disks: Vec<PathBuf>,
+    /// Where the target is.
+    pub address: Address,
+    /// A plan to follow rather than the default one.
+    pub plan: Option<PathBuf>,
+    /// Where to keep the plan, to be edited.
+    pub save_plan: Option<PathBuf>,
+    /// What the default plan is to heed.
+    pub wishes: Wishes,
+    /// Stop before the first write.
+    pub dry_run: bool,
+    /// Only fill the disks; a later run copies what has changed and finishes.
+    pub seed: bool,
+    /// Compare both sides after the copy.
+    pub verify: bool,
+    /// Restart the target into the system at the end.
+    pub restart: bool,
+    /// How contents are packed.
+    pub compression: p2v_copy::Compression,
+    /// Where the report goes.
+    pub report_dir: PathBuf,
+    /// How progress is shown.
+    pub progress: Form,
+}
+
+/// Somebody to talk to: a person at a terminal, or a script's log.
+pub trait Person {
+    /// Says a line or several.
+    fn say(&self, text: &str);
+    /// Asks a question that only a plain yes answers.
+    ///
+    /// # Errors
+    /// There is nobody to ask.
+    fn agrees(&self, question: &str) -> Result<bool>;
+    /// Asks whether the host keys with these fingerprints are the target's.
+    ///
+    /// # Errors
+    /// There is nobody to ask.
+    fn knows_host_keys(&self, fingerprints: &[String]) -> Result<bool>;
+}
+
+/// Moves the machine. `false` if it was moved, but may not start or differs
+/// from the source.
+///
+/// # Errors
+/// It could not be moved; the message says what is left and what to do.
+pub fn run(request: &Request, person: &dyn Person) -> Result<bool> {
+    let source = OpenSource::open(&request.disks)?;
+    let result = with_source(request, &source, person);
+    let closed = source.close().context("letting the source's disks go");
+    let good = result?;
+    closed?;
+    Ok(good)
+}
+
+fn with_source(request: &Request, source: &OpenSource, person: &dyn Person) -> Result<bool> {
+    let link = connect(&request.address, person)?;
+    let say = |line: &str| person.say(line);
+    let mut session = Session::new(&link);
+    let target: Target = session.ask(&Order::Probe, &say)?;
+    let plan = make_plan(request, &source.source, &target)?;
+    let mut report = Report::new(&source.source, &target, &plan);
+    report.findings = check(&source.source, &target, &plan, person)?;
+    if request.dry_run {
+        person.say("a dry run: nothing was written");
+        return Ok(true);
+    }
+    agree(&target, &plan, person)?;
+    let filling = Filling::new(request, source, &plan);
+    let mut transfer = Transfer {
+        request,
+        plan: &plan,
+        filling,
+        session,
+        report,
+        say: &say,
+    };
+    let result = transfer.go();
+    transfer.conclude(result)
+}
+
+fn connect(address: &Address, person: &dyn Person) -> Result<Link> {
+    Link::establish(address, &mut |keys| person.knows_host_keys(keys))
+}
+
+/// How far a transfer to this target came.
+///
+/// # Errors
+/// It does not answer.
+pub fn status(address: &Address, person: &dyn Person) -> Result<Status> {
+    let link = connect(address, person)?;
+    Session::new(&link).ask(&Order::Status, &|line| person.say(line))
+}
+
+fn make_plan(request: &Request, source: &Source, target: &Target) -> Result<Plan> {
+    let plan = match &request.plan {
+        Some(file) => Plan::load(file)?,
+        None => plan::derive(source, target, &request.wishes)?,
+    };
+    if let Some(file) = &request.save_plan {
+        plan.save(file)?;
+    }
+    Ok(plan)
+}
+
+/// Shows what will be, and all that speaks against it at once.
+fn check(
+    source: &Source,
+    target: &Target,
+    plan: &Plan,
+    person: &dyn Person,
+) -> Result<Vec<Finding>> {
+    person.say(&plan::table(plan));
+    let findings = preflight::check(source, target, plan);
+    for finding in &findings {
+        person.say(&finding.to_string());
+    }
+    let errors = findings
+        .iter()
+        .filter(|finding| finding.weight == Weight::Error)
+        .count();
+    ensure!(
+        errors == 0,
+        "{errors} of the findings above keep the machine from being moved; nothing was written"
+    );
+    Ok(findings)
+}
+
+/// One confirmation, which names what will be lost.
+fn agree(target: &Target, plan: &Plan, person: &dyn Person) -> Result<()> {
+    let id = plan.id();
+    let mut lost = String::new();
+    for planned in &plan.disks {
+        let device = planned.device.to_string_lossy();
+        let Some(disk) = target.disks.iter().find(|disk| disk.device == device) else {
+            bail!("the target has no disk {device}; see its disks with --dry-run");
+        };
+        if disk.plan_id.as_ref() == Some(&id) {
+            continue;
+        }
+        lost += &format!("\n  {device}, {}", crate::quantity::bytes(disk.size));
+        for line in &disk.holds {
+            lost += &format!("\n    {line}");
+        }
+    }
+    if lost.is_empty() {
+        person.say("the target's disks were made by an earlier run of this plan: it goes on there");
+        return Ok(());
+    }
+    let question = format!(
+        "All that is on these disks of {} will be erased:{lost}\nErase them?",
+        target.instance.as_deref().unwrap_or(&target.hostname)
+    );
+    ensure!(
+        person.agrees(&question)?,
+        "not confirmed; nothing was written"
+    );
+    Ok(())
+}
+
+/// A transfer that has been agreed to.
+struct Transfer<'a> {
+    request: &'a Request,
+    plan: &'a Plan,
+    filling: Filling<'a>,
+    session: Session<'a>,
+    report: Report,
+    say: &'a dyn Fn(&str),
+}
+
+impl Transfer<'_> {
+    /// All that writes to the target.
+    fn go(&mut self) -> Result<()> {
+        self.prepare()?;
+        self.report.volumes = self.filling.copy(&mut self.session)?;
+        if self.request.verify {
+            let differences = self.filling.compare(&mut self.session)?;
+            self.report.differences = Some(differences);
+        }
+        if self.request.seed {
+            self.report.outcome = Outcome::Seeded;
+            return Ok(());
+        }
+        self.fix()?;
+        self.finish()
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        let order = Order::Prepare {
+            plan: Box::new(self.plan.clone()),
+            erase: true,
+        };
+        let prepared: Prepared = self.session.ask(&order, self.say)?;
+        (self.say)(match prepared.resumed {
+            true => "the disks are as planned: what is missing is copied",
+            false => "the disks are partitioned and formatted",
+        });
+        Ok(())
+    }
+
+    fn fix(&mut self) -> Result<()> {
+        let order = Order::Fix {
+            plan: Box::new(self.plan.clone()),
+        };
+        let fixed: Fixed = self.session.ask(&order, self.say)?;
+        self.report.fixed = Some(fixed);
+        Ok(())
+    }
+
+    /// A system that will not start, or is not what it was, is not started: the
+    /// target stays as it is, to be looked at over SSH.
+    fn finish(&mut self) -> Result<()> {
+        self.report.restarted = self.request.restart && self.is_good();
+        let mut told = self.report.clone();
+        told.end(Ok(()));
+        let order = Order::Finish {
+            plan: Box::new(self.plan.clone()),
+            restart: self.report.restarted,
+            summary: report::summary(&told),
+        };
+        self.session
+            .ask::<serde_json::Value>(&order, self.say)
+            .map(|_| ())
+    }
+
+    /// Whether the system equals the source's and nothing is known that keeps
+    /// it from starting.
+    fn is_good(&self) -> bool {
+        let fixed = self.report.fixed.as_ref();
+        !self.report.has_differences() && fixed.is_none_or(|fixed| fixed.will_boot)
+    }
+
+    /// Writes the report, whatever the end was, and says it.
+    fn conclude(mut self, result: Result<()>) -> Result<bool> {
+        self.report.end(result.as_ref().copied());
+        for line in report::summary(&self.report) {
+            (self.say)(&line);
+        }
+        match report::write(&self.request.report_dir, &self.report) {
+            Ok((json, html)) => (self.say)(&format!(
+                "the report: {} and {}",
+                html.display(),
+                json.display()
+            )),
+            Err(error) => tracing::warn!("there is no report: {error:#}"),
+        }
+        result.context(
+            "the transfer stopped; run it again with the same options, and it goes on from there",
+        )?;
+        Ok(self.is_good())
+    }
+}

@@ -1,0 +1,272 @@
+//! The copy of a transfer over SSH, against rsync and tar, and on a link of
+//! 1 Gbit/s.
+//!
+//! Both ends are this program; the connection is made by the transfer's own
+//! code. Every way ends when all is on the medium.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use nix::unistd::syncfs;
+use p2v_copy::SendOptions;
+use p2v_sys::Cmd;
+use p2v_tests::progress::step;
+use p2v_tests::sshd::{Place, Sshd};
+use p2v_tests::table::{Measure, median};
+use p2v_tests::{Created, GIB, Instance, Lab};
+use p2v_transfer::connection::{Address, Link};
+use p2v_transfer::protocol::{self, DataOrder, DataWork};
+
+use crate::seconds;
+
+const GIGABIT: u64 = 1_000_000_000;
+
+/// What does not compress, in bytes.
+const RANDOM: u64 = 512 << 20;
+
+/// Long enough for the slowest way on a busy machine.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// The far end: takes what [`ours`] sends into the directory `top`.
+pub fn far_end(top: &Path) -> Result<()> {
+    let mut input = BufReader::new(std::io::stdin());
+    let order: Option<DataOrder> = protocol::read(&mut input)?;
+    order.context("there was no order")?;
+    p2v_copy::receive(top, input, std::io::stdout())?;
+    Ok(())
+}
+
+/// Measures all of it.
+pub fn measures(lab: &Lab, rounds: usize) -> Result<Vec<Measure>> {
+    let disk = lab.disk("copied.img", 3 * GIB)?;
+    let created = step("a root to copy", || {
+        Created::make(lab, &Instance::new("copy.example.org", &disk))
+    })?;
+    let root = created.mount(lab)?;
+    let there = lab.dir().join("copied");
+    let bench = Copies {
+        lab,
+        from: root.path(),
+        there: &there,
+    };
+    let mut measures = bench.over_loopback(rounds)?;
+    measures.extend(bench.over_a_gigabit(rounds)?);
+    root.close()?;
+    Ok(measures)
+}
+
+struct Copies<'a> {
+    lab: &'a Lab,
+    from: &'a Path,
+    there: &'a Path,
+}
+
+/// A way to copy.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Rsync,
+    Tar,
+    Ours,
+}
+
+impl Copies<'_> {
+    fn over_loopback(&self, rounds: usize) -> Result<Vec<Measure>> {
+        let (server, own) = self.servers(Place::Loopback)?;
+        let ways = [
+            ("rsync -aHAXz", Way::Rsync, &server),
+            ("tar | ssh tar", Way::Tar, &server),
+            ("ours", Way::Ours, &own),
+        ];
+        let mut times = [const { Vec::new() }; 3];
+        let mut again = Vec::new();
+        for round in 1..=rounds {
+            for ((name, way, server), times) in ways.iter().zip(&mut times) {
+                self.empty()?;
+                times.push(step(&format!("a root by {name}, round {round}"), || {
+                    self.timed(*way, server)
+                })?);
+            }
+            again.push(step(&format!("ours again, round {round}"), || {
+                self.timed(Way::Ours, &own)
+            })?);
+        }
+        let [rsync, tar, ours] = &times;
+        Ok(vec![
+            seconds("copy of a root, s; rsync -aHAXz", ours, rsync, 0.6),
+            seconds("copy of a root, s; tar | ssh tar", ours, tar, 1.0),
+            seconds("again, nothing changed, s; the first", &again, ours, 0.15),
+        ])
+    }
+
+    /// The peer is the link itself: what a bare connection needs for as many
+    /// bytes of contents.
+    fn over_a_gigabit(&self, rounds: usize) -> Result<[Measure; 2]> {
+        let (server, own) = self.servers(Place::Link(GIGABIT))?;
+        drop(server);
+        let random = self.lab.dir().join("random");
+        std::fs::create_dir_all(&random).context("making a directory")?;
+        let mut source = File::open("/dev/urandom")?.take(RANDOM);
+        let mut file = File::create(random.join("file")).context("making a file")?;
+        std::io::copy(&mut source, &mut file).context("filling a file")?;
+        file.sync_all().context("filling a file")?;
+        let bare = Copies {
+            from: &random,
+            ..*self
+        };
+        let (mut ours_random, mut ours_root) = (Vec::new(), Vec::new());
+        for round in 1..=rounds {
+            for (copies, what, times) in [
+                (&bare, "random data", &mut ours_random),
+                (self, "a root", &mut ours_root),
+            ] {
+                copies.empty()?;
+                times.push(step(&format!("{what} at 1 Gbit/s, round {round}"), || {
+                    copies.timed(Way::Ours, &own)
+                })?);
+            }
+        }
+        let line = |bytes: u64| bytes as f64 * 8.0 / GIGABIT as f64;
+        let of = |times: &[Duration]| {
+            median(&times.iter().map(Duration::as_secs_f64).collect::<Vec<_>>())
+        };
+        Ok([
+            Measure {
+                name: "random data at 1 Gbit/s, s; the line".to_owned(),
+                ours: of(&ours_random),
+                peer: line(RANDOM),
+                limit: 1.0,
+            },
+            Measure {
+                name: "a root at 1 Gbit/s, s; the line".to_owned(),
+                ours: of(&ours_root),
+                peer: line(contents(self.from)?),
+                limit: 1.0 / 1.3,
+            },
+        ])
+    }
+
+    /// One for the peers' own programs, one whose logins get our far end.
+    fn servers(&self, place: Place) -> Result<(Sshd, Sshd)> {
+        let this = std::env::current_exe().context("finding this program")?;
+        let far_end = format!("{} --far-end {}", this.display(), self.there.display());
+        let start = |command| Sshd::start(self.lab.dir(), self.lab.key(), place, command);
+        match place {
+            Place::Loopback => Ok((start(None)?, start(Some(&far_end))?)),
+            // One link at a time has these addresses.
+            Place::Link(_) => {
+                let own = start(Some(&far_end))?;
+                let loopback = Sshd::start(self.lab.dir(), self.lab.key(), Place::Loopback, None)?;
+                Ok((loopback, own))
+            }
+        }
+    }
+
+    /// From the caches, as it is on both sides of every way.
+    fn timed(&self, way: Way, server: &Sshd) -> Result<Duration> {
+        let start = Instant::now();
+        match way {
+            Way::Rsync => self.rsync(server)?,
+            Way::Tar => self.tar(server)?,
+            Way::Ours => self.ours(server)?,
+        }
+        let top = File::open(self.there).context("opening the copy")?;
+        syncfs(&top).context("flushing the copy")?;
+        Ok(start.elapsed())
+    }
+
+    fn empty(&self) -> Result<()> {
+        if self.there.exists() {
+            std::fs::remove_dir_all(self.there).context("removing the last copy")?;
+        }
+        std::fs::create_dir_all(self.there).context("making a directory")?;
+        let top = File::open(self.there).context("opening the copy")?;
+        syncfs(&top).context("flushing")
+    }
+
+    fn ours(&self, server: &Sshd) -> Result<()> {
+        let address = Address {
+            host: server.host().to_owned(),
+            port: server.port(),
+            user: "root".to_owned(),
+            identity: Some(self.lab.key().path().to_owned()),
+            host_keys: vec![server.fingerprint()?],
+        };
+        let link = Link::establish(&address, &mut |_| Ok(false))?;
+        let mut data = link.data(&DataOrder {
+            v: protocol::VERSION,
+            plan_id: String::new(),
+            volume: String::new(),
+            work: DataWork::Files,
+        })?;
+        let options = SendOptions::default();
+        let sent = p2v_copy::send(self.from, &mut data.from, &mut data.to, &options, &|_| ());
+        data.settle(sent.map(|_| ()))
+    }
+
+    fn rsync(&self, server: &Sshd) -> Result<()> {
+        Cmd::new("rsync", "copying by rsync")
+            .args(["-aHAXz", "--numeric-ids", "-e", &self.ssh(server).join(" ")])
+            .arg(format!("{}/", self.from.display()))
+            .arg(format!("{}:{}/", server.host(), self.there.display()))
+            .timeout(LONGEST)
+            .run()
+    }
+
+    fn tar(&self, server: &Sshd) -> Result<()> {
+        let line = format!(
+            "tar -C {} --numeric-owner --acls --xattrs --xattrs-include='*' -cf - . | {} {} tar -C {} \
+             --numeric-owner --acls --xattrs --xattrs-include='*' -xpf -",
+            self.from.display(),
+            self.ssh(server).join(" "),
+            server.host(),
+            self.there.display(),
+        );
+        let mut bash = Cmd::new("bash", "copying by tar");
+        bash = bash.args(["-o", "pipefail", "-c", &line]);
+        bash.timeout(LONGEST).run()
+    }
+
+    fn ssh(&self, server: &Sshd) -> Vec<String> {
+        let key = self.lab.key().path().display().to_string();
+        let port = server.port().to_string();
+        [
+            "ssh",
+            "-F",
+            "none",
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "LogLevel=ERROR",
+        ]
+        .into_iter()
+        .chain([
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-i",
+            &key,
+            "-p",
+            &port,
+        ])
+        .map(str::to_owned)
+        .collect()
+    }
+}
+
+/// Bytes of the files' contents below `top`, hard links once.
+fn contents(top: &Path) -> Result<u64> {
+    let text = Cmd::new("find", "adding up a root")
+        .arg(top)
+        .args(["-type", "f", "-printf", "%i %s\\n"])
+        .read()?;
+    let files: std::collections::BTreeMap<&str, u64> = text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter_map(|(inode, size)| Some((inode, size.parse().ok()?)))
+        .collect();
+    let bytes = files.values().sum();
+    ensure!(bytes > 0, "the root to copy is empty");
+    Ok(bytes)
+}

@@ -1,0 +1,194 @@
+//! An SSH server of our own, on this machine: on the loopback, or behind a link
+//! of a chosen rate.
+//!
+//! It ends with its guard, and with this process however that dies; the link
+//! goes with it, since its network namespace is the server's own.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use p2v_sys::Cmd;
+
+use crate::qemu;
+use crate::ssh::{self, Key};
+
+/// Addresses of the link's two ends; of a block for documentation.
+const NEAR: &str = "203.0.113.1";
+const FAR: &str = "203.0.113.2";
+
+/// Long enough for a machine that does other work besides.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where a server listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// 127.0.0.1, at a free port.
+    Loopback,
+    /// Behind a link that carries this many bits a second in each direction.
+    Link(u64),
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Sshd {
+    child: Child,
+    host: String,
+    port: u16,
+    host_key: Key,
+}
+
+impl Sshd {
+    /// Starts one that lets `key` in as root. With `command`, that is all that
+    /// runs, whatever the client asks for.
+    pub fn start(dir: &Path, key: &Key, place: Place, command: Option<&str>) -> Result<Self> {
+        std::fs::create_dir_all("/run/sshd").context("making sshd's directory")?;
+        let dir = tempfile::Builder::new()
+            .prefix("sshd-")
+            .tempdir_in(dir)
+            .context("making the server's directory")?
+            .keep();
+        let host_key = Key::generate(&dir.join("host_key"))?;
+        let (host, port) = match place {
+            Place::Loopback => ("127.0.0.1", qemu::free_port()?),
+            Place::Link(_) => (FAR, 22),
+        };
+        let config = write_config(&dir, key, host, port, command)?;
+        let mut child = spawn(&dir, &config, place)?;
+        if let Place::Link(rate) = place {
+            link(&child, rate)?;
+        }
+        // Only now may it begin to listen.
+        writeln!(child.stdin.take().context("taking sshd's input")?).context("starting sshd")?;
+        let server = Self {
+            child,
+            host: host.to_owned(),
+            port,
+            host_key,
+        };
+        let address: IpAddr = host.parse().context("parsing an address")?;
+        ssh::wait_for_banner_at((address, port).into(), PATIENCE)?;
+        Ok(server)
+    }
+
+    /// The address to connect to.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port to connect to.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its host key's fingerprint, `SHA256:...`.
+    pub fn fingerprint(&self) -> Result<String> {
+        self.host_key.fingerprint()
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn write_config(
+    dir: &Path,
+    key: &Key,
+    host: &str,
+    port: u16,
+    command: Option<&str>,
+) -> Result<PathBuf> {
+    let keys = dir.join("authorized_keys");
+    std::fs::write(&keys, key.public()).context("writing authorized_keys")?;
+    std::fs::set_permissions(&keys, PermissionsExt::from_mode(0o600))
+        .context("writing authorized_keys")?;
+    let mut text = format!(
+        "ListenAddress {host}:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
+         StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n",
+        dir.join("host_key").display(),
+        keys.display()
+    );
+    if let Some(command) = command {
+        text += &format!("ForceCommand {command}\n");
+    }
+    let config = dir.join("sshd_config");
+    std::fs::write(&config, text).context("writing sshd's configuration")?;
+    Ok(config)
+}
+
+/// A shell that waits for a line before it becomes the server.
+fn spawn(dir: &Path, config: &Path, place: Place) -> Result<Child> {
+    let log = std::fs::File::create(dir.join("log")).context("making sshd's log")?;
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]);
+    if place != Place::Loopback {
+        command.args(["unshare", "--net"]);
+    }
+    command
+        .args([
+            "sh",
+            "-c",
+            "read -r go; exec /usr/sbin/sshd -D -e -f \"$1\"",
+            "sh",
+        ])
+        .arg(config)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(log);
+    command
+        .spawn()
+        .context("starting sshd (is openssh-server installed?)")
+}
+
+/// A pair of network devices, one of them in the server's namespace.
+fn link(child: &Child, rate: u64) -> Result<()> {
+    let pid = child.id().to_string();
+    let near = format!("p2v{pid}");
+    let far = format!("p2f{pid}");
+    wait_for_own_network(child)?;
+    let ip = |words: &[&str]| Cmd::new("ip", "making a link").args(words).run();
+    let inside = |words: &[&str]| {
+        Cmd::new("nsenter", "making a link")
+            .args(["--net", "--target", &pid, "--"])
+            .args(words)
+            .run()
+    };
+    let rate = rate.to_string();
+    let held = [
+        "root", "tbf", "rate", &rate, "burst", "256k", "latency", "50ms",
+    ];
+    ip(&["link", "add", &near, "type", "veth", "peer", "name", &far])?;
+    ip(&["link", "set", &far, "netns", &pid])?;
+    ip(&["address", "add", &format!("{NEAR}/30"), "dev", &near])?;
+    ip(&["link", "set", &near, "up"])?;
+    inside(&["ip", "address", "add", &format!("{FAR}/30"), "dev", &far])?;
+    inside(&["ip", "link", "set", &far, "up"])?;
+    inside(&["ip", "link", "set", "lo", "up"])?;
+    Cmd::new("tc", "holding a link to its rate")
+        .args(["qdisc", "add", "dev", &near])
+        .args(held)
+        .run()?;
+    let mut words = vec!["tc", "qdisc", "add", "dev", &far];
+    words.extend(held);
+    inside(&words)
+}
+
+/// Until unshare has been at work, the process is in our own network.
+fn wait_for_own_network(child: &Child) -> Result<()> {
+    let ours = std::fs::read_link("/proc/self/ns/net").context("looking at our network")?;
+    let theirs = format!("/proc/{}/ns/net", child.id());
+    for _ in 0..200 {
+        if std::fs::read_link(&theirs).is_ok_and(|link| link != ours) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    anyhow::bail!("making a link: the server got no network of its own")
+}
