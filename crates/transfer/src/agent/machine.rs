@@ -102,7 +102,9 @@ fn with_old_names(cards: Vec<Nic>, plan: &Plan) -> Vec<Nic> {
         .into_iter()
         .zip(old)
         .map(|(card, old)| Nic {
-            old_name: old.map(|nic| nic.name.clone()),
+            old_name: old
+                .map(|nic| nic.name.clone())
+                .filter(|name| !name.is_empty()),
             old_mac: old.and_then(|nic| nic.mac.clone()),
             ..card
         })

@@ -248,7 +248,8 @@ pub struct Kernel {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Nic {
-    /// Its name in the system's configuration: `eno1`.
+    /// Its name in the system's configuration: `eno1`; empty where that knows
+    /// its address alone.
     pub name: String,
     /// Its hardware address, if it is known.
     pub mac: Option<String>,

@@ -1,6 +1,6 @@
-//! `/dev/sda1` and the like: names that a kernel gave, and that another one, or
-//! an image, does not have. One is believed where what the system says of it
-//! fits one disk alone.
+//! `/dev/sda1`, `/dev/disk/by-id/...`: names that a kernel or udev gave, and
+//! that another one, or an image, does not have. One is believed where what the
+//! system says of it fits one disk alone.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -29,6 +29,12 @@ enum Holds {
 /// The disk's name and the partition's number, 0 for a whole disk, in a path
 /// as the kernel makes them.
 fn parsed(path: &str) -> Option<(String, u32)> {
+    if is_udevs(path) {
+        return Some(match path.rsplit_once("-part") {
+            Some((stem, number)) => (stem.to_owned(), number.parse().ok()?),
+            None => (path.to_owned(), 0),
+        });
+    }
     let name = path.strip_prefix("/dev/")?;
     let stem = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
     let number = &name[stem.len()..];
@@ -62,10 +68,18 @@ fn parsed(path: &str) -> Option<(String, u32)> {
     is_disk.then(|| (format!("/dev/{stem}"), number))
 }
 
+/// Whether udev made the name of what the disk itself says, or of its place.
+fn is_udevs(path: &str) -> bool {
+    ["/dev/disk/by-id/", "/dev/disk/by-path/"]
+        .iter()
+        .any(|directory| path.starts_with(directory))
+}
+
 /// The partition's name on that disk.
 fn partition(stem: &str, number: u32) -> String {
     match number {
         0 => stem.to_owned(),
+        n if is_udevs(stem) => format!("{stem}-part{n}"),
         n if stem.ends_with(|last: char| last.is_ascii_digit()) => format!("{stem}p{n}"),
         n => format!("{stem}{n}"),
     }
@@ -80,74 +94,152 @@ pub fn assign(
     root: Place,
     findings: &mut Findings,
 ) {
-    let claims = claims(entries, roots);
-    let taken = taken(disks, entries);
-    let mut free: BTreeSet<usize> = (0..disks.len()).collect();
-    let mut names: BTreeMap<usize, String> = BTreeMap::new();
-    let has_root = |claims: &[Claim]| claims.iter().any(|claim| claim.holds == Holds::Root);
-    // What the root is on is known best, and then no longer in question.
-    let (first, rest): (Vec<_>, Vec<_>) = claims.iter().partition(|(_, claims)| has_root(claims));
-    for (stem, claims) in first.into_iter().chain(rest) {
-        let fits = |disk: &usize| {
-            let fits = |claim: &Claim| fits(claim, *disk, &disks[*disk], root, &taken);
-            claims.iter().all(fits)
+    // What udev calls a disk here, it was called there.
+    let by_udev = |disk: &Disk| disk.names.iter().any(|name| is_udevs(name));
+    let nameless = (0..disks.len()).filter(|disk| !by_udev(&disks[*disk]));
+    let nameless: BTreeSet<usize> = nameless.collect();
+    let all = claims(entries, roots);
+    let (of_udev, of_kernel) = all.into_iter().partition(|(stem, _)| is_udevs(stem));
+
+    let mut choice = Choice::new(disks, entries, root, findings);
+    let kernels = choice.of_kernel(&of_kernel);
+    name_all(disks, &kernels);
+    add_present_names(disks, &of_kernel);
+
+    let mut choice = Choice::new(disks, entries, root, findings);
+    let udevs = choice.of_udev(&of_udev, &nameless);
+    name_all(disks, &udevs);
+}
+
+type Claims = BTreeMap<String, Vec<Claim>>;
+
+/// Disks, by their numbers, with what they are called.
+type Names = Vec<(usize, String)>;
+
+struct Choice<'a> {
+    disks: &'a [Disk],
+    root: Place,
+    /// Where areas are mounted that fstab names by what is theirs alone.
+    taken: HashMap<Place, Option<String>>,
+    findings: &'a mut Findings,
+}
+
+impl<'a> Choice<'a> {
+    fn new(disks: &'a [Disk], entries: &[Entry], root: Place, findings: &'a mut Findings) -> Self {
+        let index = Index::new(disks);
+        let place = |entry: &Entry| match index.find(&entry.spec) {
+            Known::Area(place) => Some((place, entry.path.clone())),
+            _ => None,
         };
+        let mut taken: HashMap<_, _> = entries.iter().filter_map(place).collect();
+        taken.insert(root, Some("/".to_owned()));
+        Self {
+            disks,
+            root,
+            taken,
+            findings,
+        }
+    }
+
+    /// A kernel gives each disk one name.
+    fn of_kernel(&mut self, claims: &Claims) -> Names {
+        let mut free: BTreeSet<usize> = (0..self.disks.len()).collect();
+        let mut names = Names::new();
+        let has_root = |claims: &[Claim]| claims.iter().any(|claim| claim.holds == Holds::Root);
+        // What the root is on is known best, and then no longer in question.
+        let (first, rest): (Vec<_>, Vec<_>) =
+            claims.iter().partition(|(_, claims)| has_root(claims));
+        for (stem, claims) in first.into_iter().chain(rest) {
+            if let Some(disk) = self.chosen(stem, claims, &free) {
+                free.remove(&disk);
+                names.push((disk, stem.clone()));
+            }
+        }
+        names
+    }
+
+    /// udev gives each disk many.
+    fn of_udev(&mut self, claims: &Claims, nameless: &BTreeSet<usize>) -> Names {
+        let chosen = |(stem, claims): (&String, &Vec<Claim>)| {
+            Some((self.chosen(stem, claims, nameless)?, stem.clone()))
+        };
+        claims.iter().filter_map(chosen).collect()
+    }
+
+    fn chosen(&mut self, stem: &str, claims: &[Claim], free: &BTreeSet<usize>) -> Option<usize> {
+        let fits = |disk: &usize| claims.iter().all(|claim| self.fits(claim, *disk));
         let candidates: Vec<usize> = free.iter().copied().filter(fits).collect();
-        let by_name = |disk: &&usize| disks[**disk].path == Path::new(stem);
+        let by_name = |disk: &&usize| self.disks[**disk].path == Path::new(stem);
         let chosen = match candidates.as_slice() {
-            [] => None,
+            [] => return None,
             [only] => Some(*only),
             many => many.iter().find(by_name).copied(),
         };
-        match chosen {
-            Some(disk) => {
-                let path = disks[disk].path.display();
-                if candidates.len() > 1 {
-                    findings.remark(format!(
-                        "{stem} in the system's configuration is taken for {path}, by its present \
-                         name alone: look whether that is right"
-                    ));
-                } else if disks[disk].path != Path::new(stem) {
-                    findings.remark(format!(
-                        "{stem} in the system's configuration is taken for {path}, the only disk \
-                         that it fits"
-                    ));
-                }
-                free.remove(&disk);
-                names.insert(disk, stem.clone());
-            }
-            None if !candidates.is_empty() => findings.remark(format!(
+        let Some(disk) = chosen else {
+            self.findings.remark(format!(
                 "{stem} in the system's configuration may be any of {} disks",
                 candidates.len()
-            )),
-            None => {}
+            ));
+            return None;
+        };
+        let path = &self.disks[disk].path;
+        if candidates.len() > 1 {
+            self.findings.remark(format!(
+                "{stem} in the system's configuration is taken for {}, by its present name \
+                 alone: look whether that is right",
+                path.display()
+            ));
+        } else if path != Path::new(stem) {
+            self.findings.remark(format!(
+                "{stem} in the system's configuration is taken for {}, the only disk that it fits",
+                path.display()
+            ));
         }
+        Some(disk)
     }
-    name_all(disks, &names, &claims);
-}
 
-fn name_all(
-    disks: &mut [Disk],
-    names: &BTreeMap<usize, String>,
-    claims: &BTreeMap<String, Vec<Claim>>,
-) {
-    for (number, disk) in disks.iter_mut().enumerate() {
-        let present = disk.path.to_str().unwrap_or_default();
-        let old = names.get(&number).cloned();
-        // Its present name counts, unless the system calls another disk so.
-        let own = parsed(present).map(|(stem, _)| stem);
-        let own = own.filter(|own| !claims.contains_key(own));
-        for stem in old.into_iter().chain(own) {
-            for area in &mut disk.areas {
-                area.names.push(partition(&stem, area.number));
+    fn fits(&self, claim: &Claim, number: usize) -> bool {
+        let disk = &self.disks[number];
+        let mut areas = disk.areas.iter();
+        let Some(area) = areas.position(|area| area.number == claim.number) else {
+            return false;
+        };
+        let place = Place { disk: number, area };
+        match (&claim.holds, &disk.areas[area].content) {
+            (Holds::Root, _) => place == self.root,
+            (Holds::Swap, content) => matches!(content, Content::Swap(_)),
+            (Holds::Filesystem(kind, path), Content::Filesystem(filesystem)) => {
+                let elsewhere = self.taken.get(&place).is_some_and(|other| other != path);
+                !elsewhere && same_kind(kind, &filesystem.format.kind)
             }
-            disk.names.insert(0, stem);
+            (Holds::Filesystem(kind, _), Content::Unmovable(found)) => kind == found,
+            (Holds::Filesystem(..), _) => false,
         }
     }
 }
 
-fn claims(entries: &[Entry], roots: &[String]) -> BTreeMap<String, Vec<Claim>> {
-    let mut claims: BTreeMap<String, Vec<Claim>> = BTreeMap::new();
+fn name_all(disks: &mut [Disk], names: &Names) {
+    for (disk, stem) in names {
+        let disk = &mut disks[*disk];
+        for area in &mut disk.areas {
+            area.names.push(partition(stem, area.number));
+        }
+        disk.names.insert(0, stem.clone());
+    }
+}
+
+/// A disk's present name counts, unless the system calls another disk so.
+fn add_present_names(disks: &mut [Disk], claims: &Claims) {
+    let name = |(number, disk): (usize, &Disk)| {
+        let (stem, _) = parsed(disk.path.to_str()?)?;
+        (!claims.contains_key(&stem)).then_some((number, stem))
+    };
+    let names: Names = disks.iter().enumerate().filter_map(name).collect();
+    name_all(disks, &names);
+}
+
+fn claims(entries: &[Entry], roots: &[String]) -> Claims {
+    let mut claims = Claims::new();
     let mut add = |word: &str, holds: Holds| {
         if let Some((stem, number)) = parsed(word) {
             claims
@@ -170,40 +262,6 @@ fn claims(entries: &[Entry], roots: &[String]) -> BTreeMap<String, Vec<Claim>> {
     claims
 }
 
-/// Where areas are mounted that fstab names by what is theirs alone.
-fn taken(disks: &[Disk], entries: &[Entry]) -> HashMap<Place, Option<String>> {
-    let index = Index::new(disks);
-    let place = |entry: &Entry| match index.find(&entry.spec) {
-        Known::Area(place) => Some((place, entry.path.clone())),
-        _ => None,
-    };
-    entries.iter().filter_map(place).collect()
-}
-
-fn fits(
-    claim: &Claim,
-    number: usize,
-    disk: &Disk,
-    root: Place,
-    taken: &HashMap<Place, Option<String>>,
-) -> bool {
-    let mut areas = disk.areas.iter();
-    let Some(area) = areas.position(|area| area.number == claim.number) else {
-        return false;
-    };
-    let place = Place { disk: number, area };
-    match (&claim.holds, &disk.areas[area].content) {
-        (Holds::Root, _) => place == root,
-        (Holds::Swap, content) => matches!(content, Content::Swap(_)),
-        (Holds::Filesystem(kind, path), Content::Filesystem(filesystem)) => {
-            let elsewhere = taken.get(&place).is_some_and(|other| other != path);
-            !elsewhere && same_kind(kind, &filesystem.format.kind)
-        }
-        (Holds::Filesystem(kind, _), Content::Unmovable(found)) => kind == found,
-        (Holds::Filesystem(..), _) => false,
-    }
-}
-
 fn same_kind(written: &str, found: &str) -> bool {
     let ext = |kind: &str| kind.starts_with("ext");
     written == "auto" || written == found || ext(written) && ext(found)
@@ -223,6 +281,13 @@ mod tests {
             ("/dev/nvme0n1p3", Some(("/dev/nvme0n1", 3))),
             ("/dev/nvme0n1", Some(("/dev/nvme0n1", 0))),
             ("/dev/mmcblk0p2", Some(("/dev/mmcblk0", 2))),
+            (
+                "/dev/disk/by-id/ata-X-part1-part2",
+                Some(("/dev/disk/by-id/ata-X-part1", 2)),
+            ),
+            ("/dev/disk/by-path/x", Some(("/dev/disk/by-path/x", 0))),
+            ("/dev/disk/by-id/x-partition", None),
+            ("/dev/disk/by-label/sda1", None),
             ("/dev/nvme0", None),
             ("/dev/sda99999999999", None),
             ("/dev/sd1", None),

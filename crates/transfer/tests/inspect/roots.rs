@@ -168,6 +168,35 @@ fn old_kernels_names_are_believed_where_they_fit_one_disk() {
 }
 
 #[test]
+fn udevs_names_are_believed_where_they_fit() {
+    if !root_or_skip() {
+        return;
+    }
+    let image = Image::partitioned(100, "label: dos\nsize=60M\nsize=20M\n");
+    image
+        .make(1, "mkfs.ext4", &["-q"])
+        .make(2, "mkswap", &["-q"]);
+    let fstab = "/dev/sda1 / ext4\n\
+        /dev/disk/by-id/ata-X-part2 none swap\n\
+        /dev/disk/by-path/pci-1-part2 none swap\n\
+        /dev/disk/by-id/usb-Y-part1 /backup ext4 nofail\n";
+    image.fill(1, "ext4", "", |root| system(root, fstab));
+    let source = image.inspected();
+    assert_eq!(source.obstacles, [""; 0]);
+    assert_eq!(mounts(area(&source, 1)), ["/"]);
+    for (number, name, known) in [
+        (1, "/dev/sda1", true),
+        (2, "/dev/sda2", true),
+        (2, "/dev/disk/by-id/ata-X-part2", true),
+        (1, "/dev/disk/by-path/pci-1-part1", true),
+        (1, "/dev/disk/by-id/usb-Y-part1", false),
+    ] {
+        assert_eq!(has_name(area(&source, number), name), known, "{name}");
+    }
+    assert_told(&source.remarks, "usb-Y-part1 on /backup, which none");
+}
+
+#[test]
 fn one_name_for_two_partitions_is_an_obstacle() {
     if !root_or_skip() {
         return;

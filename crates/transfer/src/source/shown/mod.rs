@@ -34,31 +34,74 @@ pub fn text(source: &Source, letters: Letters) -> String {
 }
 
 fn of_disk(disk: &Disk, letters: Letters) -> String {
-    let table = disk.table.as_ref().map_or("no partition table", |table| {
-        if table.label == "gpt" { "GPT" } else { "MBR" }
-    });
-    let mut title = vec![
-        disk.path.display().to_string(),
-        size(disk.size),
-        table.to_owned(),
-    ];
+    let table = match &disk.table {
+        Some(table) if table.label == "gpt" => "GPT",
+        Some(_) => "MBR",
+        None => "no partition table",
+    };
+    let mut title = vec![size(disk.size), table.to_owned()];
     if disk.sector_size != 512 {
         title.push(format!("sectors of {} bytes", disk.sector_size));
     }
     title.extend(disk.model.clone());
-    let mut text = line(&title.join("  "));
+    let title = title.join("  ");
+    let path = disk.path.display().to_string();
+    let mut text = match path.chars().count() + title.chars().count() + 2 > WIDTH {
+        // An image's path may be long, and its end tells most.
+        true => line(&last(&path, WIDTH)) + &line(&title),
+        false => line(&format!("{path}  {title}")),
+    };
     text += &line(&bar::drawn(disk, letters, WIDTH));
-    if disk.areas.is_empty() {
-        return text;
+    text + &columns(&disk.areas)
+}
+
+/// The end of a text that is too long.
+fn last(text: &str, width: usize) -> String {
+    let count = text.chars().count();
+    match count > width {
+        true => format!(
+            "...{}",
+            text.chars().skip(count + 3 - width).collect::<String>()
+        ),
+        false => text.to_owned(),
     }
-    text += &line("  No.       Size       Used  Type         Mounted on        Known as");
-    for area in &disk.areas {
-        text += &of_area(area);
+}
+
+/// The areas below each other, each column as wide as it must be.
+fn columns(areas: &[Area]) -> String {
+    const TITLES: [&str; 6] = ["No.", "Size", "Used", "Type", "Mounted on", "Known as"];
+    /// No column but the last is wider.
+    const WIDEST: usize = 24;
+    if areas.is_empty() {
+        return String::new();
+    }
+    let titles = TITLES.map(str::to_owned);
+    let rows: Vec<[String; 6]> = [titles].into_iter().chain(areas.iter().map(row)).collect();
+    let width = |column: usize| {
+        let widths = rows.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or(0).min(WIDEST)
+    };
+    let mut text = String::new();
+    for row in &rows {
+        let mut cells = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = width(column);
+            let cut: String = match column {
+                5 => cell.clone(),
+                _ => cell.chars().take(width).collect(),
+            };
+            // Numbers stand below each other.
+            cells += &match column {
+                0..=2 => format!("  {cut:>width$}"),
+                _ => format!("  {cut:<width$}"),
+            };
+        }
+        text += &line(&cells);
     }
     text
 }
 
-fn of_area(area: &Area) -> String {
+fn row(area: &Area) -> [String; 6] {
     let (used, kind, mounts) = match &area.content {
         Content::Filesystem(it) => {
             let mounts: Vec<&str> = it.mounts.iter().map(|point| point.path.as_str()).collect();
@@ -73,13 +116,14 @@ fn of_area(area: &Area) -> String {
         0 => "-".to_owned(),
         number => number.to_string(),
     };
-    line(&format!(
-        "  {number:>3} {:>10} {used:>10}  {:<12} {:<17} {}",
+    [
+        number,
         size(area.size),
+        used,
         plain(kind),
         plain(&mounts),
         plain(known_as(area)),
-    ))
+    ]
 }
 
 /// What people know it by: the label before the UUID.
@@ -157,7 +201,8 @@ fn wrapped(text: &str) -> String {
     let mut lines = String::new();
     let mut current = String::from("-");
     for word in text.split(' ') {
-        if current.chars().count() + 1 + word.chars().count() > WIDTH {
+        let is_started = current.len() > 1;
+        if is_started && current.chars().count() + 1 + word.chars().count() > WIDTH {
             lines += &current;
             lines.push('\n');
             current = String::from(" ");

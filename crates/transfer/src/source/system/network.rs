@@ -166,11 +166,6 @@ fn interfaces(files: &mut Files) -> Vec<Nic> {
             "bridge-ports" | "bond-slaves" | "slaves" | "vlan-raw-device" => words
                 .filter(|word| !["none", "all", "regex", "noregex"].contains(word))
                 .for_each(|word| add(&mut nics, card(word, None))),
-            // Of the card that it stands below; another one is set to it.
-            "hwaddress" => {
-                let mac = line.split_ascii_whitespace().find_map(hardware_address);
-                tracing::debug!("the configuration sets a hardware address: {mac:?}");
-            }
             _ => {}
         }
     }
@@ -231,6 +226,8 @@ fn netplan(text: &str) -> Vec<Nic> {
                 };
                 match key {
                     "macaddress" => nic.mac = nic.mac.take().or(hardware_address(value)),
+                    // Then the block's own name is nobody's.
+                    "match" => nic.name.clear(),
                     "set-name" => nic.name = card(value, None).name,
                     "name" if is_card(value) => nic.name = value.to_owned(),
                     _ => {}
@@ -287,3 +284,6 @@ fn rule(line: &str) -> Option<Nic> {
     let mac = value("ATTR{address}==\"").or_else(|| value("SYSFS{address}==\""))?;
     Some(card(value("NAME=\"")?, hardware_address(mac)))
 }
+
+#[cfg(test)]
+mod tests;
