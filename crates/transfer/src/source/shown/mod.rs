@@ -67,6 +67,20 @@ fn last(text: &str, width: usize) -> String {
     }
 }
 
+/// The beginning of such a text.
+fn first(text: &str, width: usize) -> String {
+    let count = text.chars().count();
+    match count > width {
+        true => {
+            text.chars()
+                .take(width.saturating_sub(3))
+                .collect::<String>()
+                + "..."
+        }
+        false => text.to_owned(),
+    }
+}
+
 /// The areas below each other, each column as wide as it must be.
 fn columns(areas: &[Area]) -> String {
     const TITLES: [&str; 6] = ["No.", "Size", "Used", "Type", "Mounted on", "Known as"];
@@ -87,7 +101,8 @@ fn columns(areas: &[Area]) -> String {
         for (column, cell) in row.iter().enumerate() {
             let width = width(column);
             let cut: String = match column {
-                5 => cell.clone(),
+                // The first digits of a UUID are enough to tell it from others.
+                5 => first(cell, WIDTH.saturating_sub(cells.chars().count() + 2)),
                 _ => cell.chars().take(width).collect(),
             };
             // Numbers stand below each other.
