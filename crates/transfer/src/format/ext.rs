@@ -84,7 +84,6 @@ const MOUNT_OPTIONS: [(u32, &str); 9] = [
 /// mount options that the superblock holds, in tune2fs(8)'s words.
 const GRAMMAR: &[(&str, Shape)] = &[
     ("-b", Shape::Number),
-    ("-r", Shape::Word(&["0"])),
     ("-I", Shape::Number),
     ("-i", Shape::Number),
     ("-C", Shape::Number),
@@ -147,9 +146,6 @@ pub fn options(window: &Window) -> Result<Vec<String>> {
     let sets = feature_sets(fields)?;
     let mut options = Vec::new();
     push(&mut options, "-b", block);
-    if fields.u32(0x4c)? == 0 {
-        push(&mut options, "-r", 0);
-    }
     push(&mut options, "-I", inode_size(fields)?);
     push(&mut options, "-i", inode_ratio(fields, block, sets[1])?);
     push(&mut options, "-m", reserved_percent(fields, sets[1])?);
@@ -176,7 +172,8 @@ pub fn options(window: &Window) -> Result<Vec<String>> {
 /// compat, incompat and ro_compat, without what passes.
 fn feature_sets(fields: LittleEndian) -> Result<[u32; 3]> {
     if fields.u32(0x4c)? == 0 {
-        // The first revision had none.
+        // The first revision had none. It is not made any more; what has no
+        // features can be read by the same systems.
         return Ok([0; 3]);
     }
     let sets = [fields.u32(0x5c)?, fields.u32(0x60)?, fields.u32(0x64)?];
