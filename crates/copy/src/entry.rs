@@ -272,3 +272,10 @@ pub fn metadata_of(inode: &Inode) -> Metadata {
         extended: Vec::new(),
     }
 }
+
+/// Whether an extended attribute is one, not a view that the filesystem gives
+/// of something else; XFS shows access control lists a second time.
+pub fn is_kept_attribute(name: &[u8]) -> bool {
+    let is_view = name.starts_with(b"system.") && !name.starts_with(b"system.posix_acl_");
+    !is_view && !name.starts_with(b"trusted.SGI_ACL_")
+}

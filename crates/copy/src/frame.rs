@@ -5,7 +5,7 @@
 //! |---|---|
 //! | 4 | "p2vC", little-endian like all numbers |
 //! | 1 | what kind it is |
-//! | 1 | 1 if the payload is packed by zstd |
+//! | 1 | 1 if the payload is packed by zstd, its first 8 bytes excepted |
 //! | 2 | the frame's number, from 0, wrapping |
 //! | 4 | the payload's length |
 //! | 4 | its length unpacked |
@@ -25,6 +25,9 @@ pub const VERSION: u32 = 1;
 pub const LONGEST: usize = 16 << 20;
 /// About how much contents go into one.
 pub const USUAL: usize = 256 << 10;
+
+/// So many bytes of a payload are never packed: they say whose it is.
+pub const PLAIN: usize = 8;
 
 const HEADER: usize = 16;
 
@@ -101,11 +104,19 @@ impl Frame {
         match self.packed_from {
             None => Ok(self.payload),
             Some(length) => {
-                let raw = zstd::bulk::decompress(&self.payload, length)
-                    .context("receiving: unpacking a frame")?;
-                if raw.len() != length {
-                    bail!("receiving: a frame has {} bytes, not {length}", raw.len());
+                let (plain, packed) = self
+                    .payload
+                    .split_at_checked(PLAIN)
+                    .context("receiving: a packed frame is too short")?;
+                let room = length.saturating_sub(PLAIN);
+                let rest =
+                    zstd::bulk::decompress(packed, room).context("receiving: unpacking a frame")?;
+                if rest.len() + PLAIN != length {
+                    bail!("receiving: a packed frame has another length than it says");
                 }
+                let mut raw = Vec::with_capacity(length);
+                raw.extend_from_slice(plain);
+                raw.extend_from_slice(&rest);
                 Ok(raw)
             }
         }

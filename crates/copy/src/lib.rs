@@ -9,6 +9,7 @@
 
 mod blocks;
 mod compare;
+mod compress;
 mod dirs;
 mod entry;
 mod exclude;

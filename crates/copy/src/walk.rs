@@ -18,7 +18,7 @@ use p2v_sys::btrfs;
 use p2v_sys::inode::{self, Inode};
 
 use crate::dirs::{Dirs, Worker, open_to_read};
-use crate::entry::{Entry, Names, Subvolume, What, metadata_of};
+use crate::entry::{Entry, Names, Subvolume, What, is_kept_attribute, metadata_of};
 use crate::exclude::{Exclude, Found};
 use crate::flags;
 use crate::frame::Append;
@@ -246,7 +246,9 @@ impl<'a> Walk<'a> {
         let path = if name.is_empty() { b"." } else { name };
         let mut metadata = metadata_of(inode);
         metadata.extended = inode::extended(path).context("reading the extended attributes")?;
-        metadata.extended.retain(|(name, _)| is_kept(name));
+        metadata
+            .extended
+            .retain(|(name, _)| is_kept_attribute(name));
         let os_name = OsStr::from_bytes(path);
         let has_flags = matches!(inode.kind(), libc::S_IFREG | libc::S_IFDIR);
         if self.is_btrfs && has_flags {
@@ -305,11 +307,6 @@ impl<'a> Walk<'a> {
             default: self.default_subvolume == Some(id),
         })
     }
-}
-
-/// Attributes that are not a view of something else, made by the filesystem.
-fn is_kept(name: &[u8]) -> bool {
-    !name.starts_with(b"system.") || name.starts_with(b"system.posix_acl_")
 }
 
 /// The names in the working directory, in the order of their inodes.

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::compress::Packer;
 use crate::entry::shown;
 use crate::failure::Failure;
 use crate::frame::{Append, Cursor, Frame, FrameReader, Kind};
@@ -61,6 +62,7 @@ struct Sender<'a> {
     theirs: &'a Queue<Digest>,
     done: AtomicBool,
     counters: &'a Counters<'a>,
+    packer: &'a Packer,
 }
 
 impl Sender<'_> {
@@ -137,7 +139,8 @@ impl Sender<'_> {
         payload.put_u32(bytes.len() as u32);
         payload.put_long(if is_zero(bytes) { &[] } else { bytes })?;
         self.counters.sent(bytes.len() as u64);
-        self.out.push(Frame::new(Kind::Data, payload));
+        let frame = Frame::new(Kind::Data, payload);
+        self.out.push(self.packer.pack(frame));
         Ok(())
     }
 }
@@ -202,7 +205,8 @@ fn run(
     then: Then,
 ) -> Result<Progress> {
     let counters = Counters::new(watch);
-    let mut link = Link::new(to, Compression::Adaptive, &counters);
+    let packer = Packer::new(Compression::Adaptive);
+    let mut link = Link::new(to, &packer, &counters);
     link.write(&hello(wish, &[])?)?;
     link.flush()?;
     let mut from = FrameReader::new(from);
@@ -215,6 +219,7 @@ fn run(
         theirs: &theirs,
         done: AtomicBool::new(false),
         counters: &counters,
+        packer: &packer,
     };
     let end = || {
         out.abandon();

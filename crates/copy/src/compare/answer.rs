@@ -14,13 +14,12 @@ use p2v_sys::inode::{self, Inode};
 use super::differences::Differences;
 use super::digest::{DIGEST, digest};
 use crate::dirs::{Dirs, Worker, open_to_read};
-use crate::entry::{Entry, Metadata, Names, What, shown};
+use crate::entry::{Entry, Metadata, Names, What, is_kept_attribute, shown};
 use crate::exclude::{Exclude, Found};
 use crate::failure::Failure;
 use crate::flags;
 use crate::frame::{Cursor, Frame, FrameReader, FrameWriter, Kind};
 use crate::queue::lock;
-use crate::receive::metadata::is_kept;
 use crate::receive::refuse;
 use crate::receive::state::{Directory, Receiver};
 use crate::walk::{LAST, TOP, id, names};
@@ -323,7 +322,7 @@ impl Here<'_, '_> {
     fn attributes(&self, name: &OsStr, wanted: &Metadata) -> Result<()> {
         let mut found = inode::extended(name)
             .with_context(|| format!("reading the attributes of {}", self.path(name)))?;
-        found.retain(|(attribute, _)| is_kept(attribute));
+        found.retain(|(attribute, _)| is_kept_attribute(attribute));
         for (attribute, value) in &wanted.extended {
             match found.iter().find(|(found, _)| found == attribute) {
                 None => self.add(name, format!("attribute {} missing", shown(attribute))),

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::compress::Packer;
 use crate::dirs::{Dirs, Worker, open_to_read};
 use crate::entry::shown;
 use crate::exclude::Exclude;
@@ -117,7 +118,8 @@ pub fn compare(
 ) -> Result<Vec<Difference>> {
     let dirs = Dirs::open(top)?;
     let counters = Counters::new(watch);
-    let mut link = Link::new(to_receiver, Compression::Never, &counters);
+    let packer = Packer::new(Compression::Never);
+    let mut link = Link::new(to_receiver, &packer, &counters);
     link.write(&hello(Wish::Compare, &options.exclude)?)?;
     link.flush()?;
     let mut from = FrameReader::new(from_receiver);

@@ -22,6 +22,7 @@ use crate::flags;
 use crate::frame::{Cursor, Frame};
 use crate::queue::{Queue, lock};
 use crate::send::contents::{ALLOCATED, COMPLETE, SEVERAL};
+use crate::walk::segments;
 
 /// Frames that wait for a thread.
 const WAITING: usize = 16;
@@ -208,9 +209,25 @@ fn fill(file: &File, size: u64, allocated: bool) -> Result<()> {
         let all = i64::try_from(size).context("an impossible size")?;
         match fallocate(file, FallocateFlags::empty(), 0, all) {
             // ext2 and ext3 cannot.
-            Err(Errno::EOPNOTSUPP) => {}
+            Err(Errno::EOPNOTSUPP) => store_zeros(file, size)?,
             other => other.context("setting space aside for it")?,
         }
+    }
+    Ok(())
+}
+
+/// Writes zeros into what is not stored.
+fn store_zeros(file: &File, size: u64) -> Result<()> {
+    let zeros = vec![0; 1 << 20];
+    let mut at = 0;
+    let data: Vec<(u64, u64)> = segments(file, size).collect();
+    for (start, end) in data.into_iter().chain([(size, size)]) {
+        while at < start {
+            let length = (start - at).min(zeros.len() as u64);
+            file.write_all_at(&zeros[..length as usize], at)?;
+            at += length;
+        }
+        at = end;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 use p2v_sys::inode::{self, Inode};
 
-use crate::entry::{Metadata, shown};
+use crate::entry::{Metadata, is_kept_attribute, shown};
 use crate::flags;
 
 /// The times to set: the access is now, as a reader would have it.
@@ -62,7 +62,7 @@ pub fn repair(name: &OsStr, found: &Inode, wanted: &Metadata) -> Result<bool> {
     let permissions = !is_link && found.mode & 0o7777 != wanted.mode & 0o7777;
     let attributes = extended
         .iter()
-        .filter(|(name, _)| is_kept(name))
+        .filter(|(name, _)| is_kept_attribute(name))
         .ne(&wanted.extended);
     let time = found.modified != wanted.modified;
     let others = set_flags(name, found, wanted)?;
@@ -93,14 +93,9 @@ pub fn time_of(name: &OsStr, wanted: &Metadata) -> Result<()> {
     utimensat(AT_FDCWD, name, &accessed, &modified, flags).context("setting the times")
 }
 
-/// As the sender has it.
-pub fn is_kept(name: &[u8]) -> bool {
-    !name.starts_with(b"system.") || name.starts_with(b"system.posix_acl_")
-}
-
 fn repair_extended(name: &OsStr, wanted: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
     let found = inode::extended(name).context("reading the extended attributes")?;
-    for (attribute, _) in found.iter().filter(|(name, _)| is_kept(name)) {
+    for (attribute, _) in found.iter().filter(|(name, _)| is_kept_attribute(name)) {
         if !wanted.iter().any(|(wanted, _)| wanted == attribute) {
             match inode::remove_extended(name, attribute) {
                 Ok(()) | Err(Errno::ENODATA) => {}

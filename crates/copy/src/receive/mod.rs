@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Result, anyhow, bail};
+use nix::errno::Errno;
 
 use crate::Progress;
 use crate::dirs::Dirs;
@@ -130,18 +131,18 @@ fn run(
     let failure = Failure::new(&end);
     std::thread::scope(|scope| {
         let answerer = scope.spawn(|| answer(to, &answers, &failure));
-        let comparers =
-            [(); THREADS].map(|()| scope.spawn(|| failure.watch(place::work(&receiver, &answers))));
+        let comparers = [(); THREADS]
+            .map(|()| scope.spawn(|| failure.watch(explain(place::work(&receiver, &answers)))));
         let writing = writers
             .queues()
-            .map(|queue| scope.spawn(|| failure.watch(contents::work(&receiver, queue))));
+            .map(|queue| scope.spawn(|| failure.watch(explain(contents::work(&receiver, queue)))));
         failure.watch(read_all(from, &receiver, &writers));
         receiver.end();
         comparers.into_iter().for_each(join);
         writers.end();
         writing.into_iter().for_each(join);
         if failure.message().is_none() {
-            let finishing = scope.spawn(|| failure.watch(finish::finish(&receiver)));
+            let finishing = scope.spawn(|| failure.watch(explain(finish::finish(&receiver))));
             join(finishing);
         }
         answers.end();
@@ -156,6 +157,24 @@ fn run(
             bytes_wire: receiver.wire.load(Ordering::Relaxed),
         }),
     }
+}
+
+/// Says what to do where there is something to be done.
+fn explain(result: Result<()>) -> Result<()> {
+    result.map_err(|error| {
+        let is_full = error.chain().any(|cause| {
+            let number = cause
+                .downcast_ref::<std::io::Error>()
+                .and_then(std::io::Error::raw_os_error)
+                .or_else(|| cause.downcast_ref::<Errno>().map(|errno| *errno as i32));
+            number.is_some_and(|n| n == Errno::ENOSPC as i32 || n == Errno::EDQUOT as i32)
+        });
+        if is_full {
+            error.context("the target volume is full: make it larger, or leave something out")
+        } else {
+            error
+        }
+    })
 }
 
 /// A thread that has panicked says so itself.

@@ -104,7 +104,8 @@ impl Small {
     fn send(&mut self, sender: &Sender) {
         if !self.payload.is_empty() {
             let payload = std::mem::take(&mut self.payload);
-            sender.out.push(Frame::new(Kind::Data, payload));
+            let frame = Frame::new(Kind::Data, payload);
+            sender.out.push(sender.packer.pack(frame));
             sender.counters.sent(self.contents);
             sender.counters.done(std::mem::take(&mut self.contents));
         }
@@ -132,7 +133,10 @@ fn large(sender: &Sender, file: &FileRef, open: &File) -> Result<()> {
             let contents = payload.len() - length;
             if length >= ZEROS && is_zero(&payload[contents..]) {
                 // Nothing to send.
-            } else if !sender.out.push(Frame::new(Kind::Data, payload)) {
+            } else if !sender
+                .out
+                .push(sender.packer.pack(Frame::new(Kind::Data, payload)))
+            {
                 return Ok(());
             } else {
                 sender.counters.sent(length as u64);

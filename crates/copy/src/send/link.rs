@@ -1,11 +1,12 @@
 //! Writes frames to the link.
 
 use std::io::Write;
+use std::time::Instant;
 
 use anyhow::Result;
 
 use super::counters::Counters;
-use crate::Compression;
+use crate::compress::Packer;
 use crate::failure::Failure;
 use crate::frame::{Frame, FrameWriter};
 use crate::queue::Queue;
@@ -14,22 +15,24 @@ use crate::queue::Queue;
 pub struct Link<'a, W> {
     to: FrameWriter<W>,
     counters: &'a Counters<'a>,
-    _compression: Compression,
+    packer: &'a Packer,
 }
 
 impl<'a, W: Write> Link<'a, W> {
     /// Begins.
-    pub fn new(to: W, compression: Compression, counters: &'a Counters<'a>) -> Self {
+    pub fn new(to: W, packer: &'a Packer, counters: &'a Counters<'a>) -> Self {
         Self {
             to: FrameWriter::new(to),
             counters,
-            _compression: compression,
+            packer,
         }
     }
 
     /// Writes one frame.
     pub fn write(&mut self, frame: &Frame) -> Result<()> {
+        let begun = Instant::now();
         self.to.write(frame)?;
+        self.packer.waited(begun.elapsed());
         self.counters.wire(frame.wire());
         Ok(())
     }

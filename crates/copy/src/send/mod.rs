@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::compress::Packer;
 use crate::dirs::Dirs;
 use crate::entry::shown;
 use crate::exclude::Exclude;
@@ -71,13 +72,15 @@ pub struct Sender<'a> {
     readers: AtomicUsize,
     done: AtomicBool,
     counters: &'a Counters<'a>,
+    packer: &'a Packer,
 }
 
 impl Sender<'_> {
     fn emit(&self, batch: Batch) -> bool {
         self.counters.entries(u64::from(batch.count));
         lock(&self.asked).insert(batch.number, batch.files);
-        self.out.push(Frame::new(Kind::Entries, batch.payload))
+        self.out
+            .push(self.packer.pack(Frame::new(Kind::Entries, batch.payload)))
     }
 
     /// Lets the link and the readers catch up.
@@ -196,7 +199,8 @@ pub fn send(
     Exclude::new(&options.exclude)?;
     let dirs = Dirs::open(top)?;
     let counters = Counters::new(watch);
-    let mut link = Link::new(to_receiver, options.compression, &counters);
+    let packer = Packer::new(options.compression);
+    let mut link = Link::new(to_receiver, &packer, &counters);
     link.write(&hello(Wish::Copy, &options.exclude)?)?;
     link.flush()?;
     let mut from = FrameReader::new(from_receiver);
@@ -213,6 +217,7 @@ pub fn send(
         readers: AtomicUsize::new(THREADS),
         done: AtomicBool::new(false),
         counters: &counters,
+        packer: &packer,
     };
     let end = || {
         out.abandon();

@@ -83,15 +83,9 @@ fn what_is_used_arrives_and_only_what_differs_is_sent_again() {
 #[test]
 fn a_volume_that_is_too_small_is_told() {
     let (from, to) = (disk(|_| 1), disk(|_| 2));
+    let used = [0..1 << 20, (1 << 20)..2 << 20];
     let (sent, received) = with(&to, 1 << 20, |link| {
-        p2v_copy::send_blocks(
-            &from,
-            0,
-            std::slice::from_ref(&(0..2 << 20)),
-            link,
-            link,
-            &|_| {},
-        )
+        p2v_copy::send_blocks(&from, 0, &used, link, link, &|_| {})
     });
     for error in [sent.unwrap_err(), received.unwrap_err()] {
         let error = format!("{error:#}");

@@ -56,6 +56,8 @@ pub fn judge(from: &Path, to: &Path) {
     let slash = |path: &Path| format!("{}/", path.display());
     let said = Cmd::new("rsync", "comparing")
         .args(["-aHAXSn", "--delete", "--itemize-changes", "--numeric-ids"])
+        // XFS shows access control lists twice.
+        .arg("--filter=-x trusted.SGI_ACL_*")
         .args([slash(from), slash(to)])
         .read()
         .unwrap();
@@ -200,4 +202,12 @@ pub fn unlock_all(tops: &[&Path]) {
         // It complains of devices, too.
         let _ = command.arg(top).run();
     }
+}
+
+/// Mounts made by this thread are seen by nobody else.
+pub fn private_mounts() {
+    use nix::mount::{MsFlags, mount};
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
 }

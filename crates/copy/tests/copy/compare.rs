@@ -10,7 +10,8 @@ use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 use p2v_copy::{Difference, SendOptions};
 
-fn compare(from: &Path, to: &Path, options: &SendOptions) -> Vec<Difference> {
+/// Compares in this process.
+pub fn compare(from: &Path, to: &Path, options: &SendOptions) -> Vec<Difference> {
     let (near, far) = UnixStream::pair().unwrap();
     std::thread::scope(|scope| {
         let receiving = scope.spawn(move || p2v_copy::receive(to, &far, &far));

@@ -2,6 +2,8 @@
 //! filesystems.
 
 mod blocks;
+mod broken;
 mod common;
 mod compare;
 mod files;
+mod filesystems;

@@ -1,0 +1,214 @@
+//! Packs frames by zstd when the link is what everybody waits for.
+//!
+//! The thread that writes to the link says how long it waited there. If that is
+//! most of the time while processors lie idle, packing gains; if the link waits
+//! for packed frames, it does not. What does not become smaller is sent as it
+//! is, and what comes after it is tried only now and then.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use zstd::bulk::Compressor;
+
+use crate::Compression;
+use crate::frame::{Frame, PLAIN};
+use crate::queue::lock;
+
+/// The levels that are gone through, 0 for none.
+const LEVELS: [i32; 3] = [0, 1, 3];
+/// How long the link is watched before something is decided.
+const WINDOW: Duration = Duration::from_millis(100);
+/// Less is not worth it, in bytes.
+const LEAST: usize = 512;
+/// After one that did not become smaller so many frames are not tried.
+const SKIPPED: u32 = 7;
+
+/// See the module.
+pub struct Packer {
+    wish: Compression,
+    /// A place in [`LEVELS`].
+    level: AtomicI32,
+    skip: AtomicU32,
+    spare: Mutex<Vec<Compressor<'static>>>,
+    watched: Mutex<Watched>,
+}
+
+struct Watched {
+    since: Instant,
+    waited: Duration,
+    processors: Option<(u64, u64)>,
+}
+
+impl Packer {
+    /// Begins without packing unless it is always wished.
+    pub fn new(wish: Compression) -> Self {
+        Self {
+            wish,
+            level: AtomicI32::new(i32::from(wish == Compression::Always)),
+            skip: AtomicU32::new(0),
+            spare: Mutex::default(),
+            watched: Mutex::new(Watched {
+                since: Instant::now(),
+                waited: Duration::ZERO,
+                processors: processors(),
+            }),
+        }
+    }
+
+    /// The frame, packed if that is the thing to do now.
+    pub fn pack(&self, frame: Frame) -> Frame {
+        let level = LEVELS[self.level.load(Relaxed) as usize];
+        if level == 0 || frame.payload.len() < LEAST {
+            return frame;
+        }
+        let skip = self.skip.load(Relaxed);
+        if skip > 0 {
+            self.skip.store(skip - 1, Relaxed);
+            return frame;
+        }
+        let (plain, rest) = frame.payload.split_at(PLAIN);
+        let Some(packed) = self.compressed(rest, level) else {
+            return frame;
+        };
+        if packed.len() + packed.len() / 16 > rest.len() {
+            if rest.len() >= crate::frame::USUAL / 2 {
+                self.skip.store(SKIPPED, Relaxed);
+            }
+            return frame;
+        }
+        let mut payload = Vec::with_capacity(PLAIN + packed.len());
+        payload.extend_from_slice(plain);
+        payload.extend_from_slice(&packed);
+        Frame {
+            kind: frame.kind,
+            packed_from: Some(frame.payload.len()),
+            payload,
+        }
+    }
+
+    fn compressed(&self, bytes: &[u8], level: i32) -> Option<Vec<u8>> {
+        let spare = lock(&self.spare).pop();
+        let mut compressor = match spare {
+            Some(compressor) => compressor,
+            None => Compressor::new(level).ok()?,
+        };
+        compressor.set_compression_level(level).ok()?;
+        let packed = compressor.compress(bytes).ok();
+        lock(&self.spare).push(compressor);
+        packed
+    }
+
+    /// Is told how long the link took a frame.
+    pub fn waited(&self, time: Duration) {
+        if self.wish != Compression::Adaptive {
+            return;
+        }
+        let mut watched = lock(&self.watched);
+        watched.waited += time;
+        let passed = watched.since.elapsed();
+        if passed < WINDOW {
+            return;
+        }
+        let share = watched.waited.as_secs_f64() / passed.as_secs_f64();
+        let now = processors();
+        let idle = watched.processors.zip(now).map_or(1.0, idle_share);
+        let level = next_level(self.level.load(Relaxed), share, idle);
+        self.level.store(level, Relaxed);
+        *watched = Watched {
+            since: Instant::now(),
+            waited: Duration::ZERO,
+            processors: now,
+        };
+    }
+}
+
+/// What follows of which share of the time the link was waited for, and
+/// which share of the processors was idle.
+fn next_level(level: i32, waited: f64, idle: f64) -> i32 {
+    let highest = LEVELS.len() as i32 - 1;
+    if waited > 0.6 && idle > if level == 0 { 0.15 } else { 0.4 } {
+        (level + 1).min(highest)
+    } else if waited < 0.3 && idle < 0.15 {
+        (level - 1).max(0)
+    } else {
+        level
+    }
+}
+
+/// Idle and all time of this machine's processors so far.
+fn processors() -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    let line = text.lines().next()?.strip_prefix("cpu ")?;
+    let times: Vec<u64> = line
+        .split_ascii_whitespace()
+        .take(8)
+        .filter_map(|time| time.parse().ok())
+        .collect();
+    // User, nice, system, idle, waiting for a disk, ...
+    let idle = times.get(3)? + times.get(4)?;
+    Some((idle, times.iter().sum()))
+}
+
+fn idle_share((before, after): ((u64, u64), (u64, u64))) -> f64 {
+    let all = after.1.saturating_sub(before.1);
+    if all == 0 {
+        return 1.0;
+    }
+    after.0.saturating_sub(before.0) as f64 / all as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Kind;
+
+    #[test]
+    fn packing_begins_when_the_link_is_waited_for_and_processors_are_idle() {
+        let table = [
+            // Level, share waited, share idle, level then.
+            (0, 0.9, 0.5, 1),
+            (0, 0.9, 0.05, 0),
+            (0, 0.2, 0.9, 0),
+            (1, 0.9, 0.2, 1),
+            (1, 0.9, 0.6, 2),
+            (2, 0.9, 0.9, 2),
+            (1, 0.1, 0.05, 0),
+            (1, 0.1, 0.9, 1),
+            (0, 0.1, 0.0, 0),
+        ];
+        for (level, waited, idle, expected) in table {
+            assert_eq!(
+                next_level(level, waited, idle),
+                expected,
+                "{level} {waited} {idle}"
+            );
+        }
+        assert!(processors().is_some_and(|(idle, all)| idle <= all && all > 0));
+    }
+
+    #[test]
+    fn what_is_packed_is_unpacked_and_what_cannot_be_is_not() {
+        let packer = Packer::new(Compression::Always);
+        let text: Vec<u8> = (0..100_000).map(|i| (i / 100) as u8).collect();
+        let packed = packer.pack(Frame::new(Kind::Data, text.clone()));
+        assert!(packed.payload.len() < 10_000);
+        assert_eq!(packed.payload[..PLAIN], text[..PLAIN]);
+        assert_eq!(packed.unpacked().unwrap(), text);
+        let mut state = 1_u64;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .take(200_000)
+        .collect();
+        let sent = packer.pack(Frame::new(Kind::Data, noise.clone()));
+        assert_eq!((sent.packed_from, &sent.payload), (None, &noise));
+        let next = packer.pack(Frame::new(Kind::Data, text.clone()));
+        assert_eq!(next.packed_from, None);
+        let never = Packer::new(Compression::Never);
+        assert_eq!(never.pack(Frame::new(Kind::Data, text)).packed_from, None);
+    }
+}
