@@ -33,7 +33,7 @@ const GO_ALONG: [&str; 3] = ["dev", "proc", "sys"];
 pub fn hand_over(root: &Path, init: &Path) -> Result<Infallible> {
     let initrd = open_initrd(root)?;
     let marker = root.join(IN_RAM.trim_start_matches('/'));
-    std::fs::write(&marker, "").with_context(|| format!("writing {}", marker.display()))?;
+    write_marker(&marker).with_context(|| format!("writing {}", marker.display()))?;
     for name in GO_ALONG {
         let target = root.join(name);
         // An excluded or never made directory.
@@ -51,6 +51,14 @@ pub fn hand_over(root: &Path, init: &Path) -> Result<Infallible> {
     // Also gives SIGPIPE its default back, which Rust programs ignore.
     let error = Command::new(init).args(std::env::args_os().skip(1)).exec();
     Err(error).with_context(|| format!("handing over to {}", init.display()))
+}
+
+/// As yet there is no umask.
+fn write_marker(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o444);
+    options.open(path).map(drop)
 }
 
 fn move_mount(from: &Path, to: &Path) -> Result<()> {

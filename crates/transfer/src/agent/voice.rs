@@ -18,13 +18,14 @@ impl<'a> Voice<'a> {
         Self { to }
     }
 
-    /// Tells what is being done.
+    /// Tells what is being done, a note a line.
     ///
     /// # Errors
     /// Nobody listens any more: a good place to stop, since the next agent goes
     /// on from here.
-    pub fn note(&mut self, line: impl Into<String>) -> Result<()> {
-        self.say(Say::Note(line.into()))
+    pub fn note(&mut self, text: impl AsRef<str>) -> Result<()> {
+        let mut lines = text.as_ref().lines();
+        lines.try_for_each(|line| self.say(Say::Note(line.to_owned())))
     }
 
     /// Ends an order with its result, or with why there is none.
