@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result};
 
 /// Bytes that are kept.
-const KEPT: usize = 4000;
+const KEPT: usize = 2000;
 
 /// What was said last; read on a thread of its own, so that nobody waits.
 #[derive(Debug)]

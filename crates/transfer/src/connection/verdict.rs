@@ -81,7 +81,7 @@ const FINAL: [(&str, &str); 12] = [
 ];
 
 /// What may be better in a moment.
-const PASSING: [(&str, &str); 7] = [
+const PASSING: [(&str, &str); 8] = [
     (
         "connection refused",
         "nothing listens there; has the target said \"ready\" on its console, and are address and port right?",
@@ -106,6 +106,10 @@ const PASSING: [(&str, &str); 7] = [
     (
         "not allowed at this time",
         "it takes no more connections from here for now",
+    ),
+    (
+        "exchange_identification",
+        "it ended the connection at once; is that an SSH server, and does it take connections from here?",
     ),
 ];
 
@@ -278,7 +282,7 @@ mod tests {
                 "kex_exchange_identification: Connection closed by remote host",
                 false,
                 true,
-                "broke",
+                "SSH server",
             ),
             (exit(255), "", false, true, "broke"),
             // What an agent made ssh say means nothing once it has spoken.

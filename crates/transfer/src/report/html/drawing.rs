@@ -115,29 +115,29 @@ fn label(html: &mut Html, part: &Part, x: f64) {
     let two = part.height >= TWO_LINES && !free;
     let middle = part.y + part.height / 2.0;
     let y = if two { middle - 4.0 } else { middle + 4.5 };
-    text(html, "name", x + INSET, y, &short(&part.name, LETTERS));
-    text(
-        html,
-        "size",
-        x + COLUMN - INSET,
-        y,
-        &quantity::bytes(part.size),
-    );
-    if !two {
+    let (left, right) = (x + INSET, x + COLUMN - INSET);
+    let name = short(&part.name, LETTERS);
+    text(html, "size", right, y, &quantity::bytes(part.size));
+    if two {
+        let below = middle + 15.0;
+        text(html, "name", left, y, &name);
+        text(html, "kind", left, below, &short(&part.kind, LETTERS + 4));
+        if let Some(used) = part.used {
+            let used = format!("{} used", quantity::bytes(used));
+            text(html, "side", right, below, &used);
+        }
         return;
     }
-    let below = middle + 15.0;
-    text(
-        html,
-        "kind",
-        x + INSET,
-        below,
-        &short(&part.kind, LETTERS + 4),
-    );
-    if let Some(used) = part.used {
-        let used = format!("{} used", quantity::bytes(used));
-        text(html, "side", x + COLUMN - INSET, below, &used);
+    // In a low part the kind follows its name, as far as there is room.
+    begin_text(html, "name", left, y);
+    html.text(&name);
+    let room = (LETTERS + 3).saturating_sub(name.chars().count());
+    if room > 3 && !part.kind.is_empty() {
+        html.lit("<tspan class=\"kind\" dx=\"9\">")
+            .text(&short(&part.kind, room))
+            .lit("</tspan>");
     }
+    html.lit("</text>");
 }
 
 fn rect(html: &mut Html, class: &'static str, x: f64, part: &Part, width: f64) {
@@ -151,10 +151,15 @@ fn rect(html: &mut Html, class: &'static str, x: f64, part: &Part, width: f64) {
 }
 
 fn text(html: &mut Html, class: &'static str, x: f64, y: f64, words: &str) {
+    begin_text(html, class, x, y);
+    html.text(words).lit("</text>");
+}
+
+fn begin_text(html: &mut Html, class: &'static str, x: f64, y: f64) {
     html.lit("<text class=\"").lit(class);
     html.lit("\" x=\"").number(x);
     html.lit("\" y=\"").number(y);
-    html.lit("\">").text(words).lit("</text>");
+    html.lit("\">");
 }
 
 /// What a pointer over the part shows.

@@ -69,7 +69,7 @@ fn verdict(report: &Report) -> (&'static str, &'static str, Vec<String>) {
     let differences = report.differences.as_ref().map_or(0, Vec::len);
     for (count, what) in [
         (differences, "differences between the two sides"),
-        (report.fixes_that("failed"), "failed among the fixes"),
+        (report.fixes_that("failed"), "of the fixes failed"),
     ] {
         if count > 0 {
             remarks.push(format!("{count} {what}"));
@@ -210,7 +210,7 @@ mod tests {
             "web1<span>",
             "web1.example.org",
             "Moved, and restarting",
-            "1 failed among the fixes",
+            "1 of the fixes failed",
             "80-stop-vendor-daemons",
             "sda6  /",
             "vda5  /",
