@@ -59,9 +59,10 @@ pub fn restart(place: &Place) -> Result<()> {
         return Ok(());
     }
     std::thread::sleep(PAUSE);
-    // Not by `Cmd`: nothing may interrupt it now.
-    let asked = Command::new("systemctl").arg("reboot").status();
-    if asked.is_ok_and(|status| status.success()) {
+    // Not by `Cmd`: nothing may interrupt it now. It complains where there is
+    // no D-Bus, and does it all the same.
+    let asked = Command::new("systemctl").arg("reboot").output();
+    if asked.is_ok_and(|asked| asked.status.success()) {
         return Ok(());
     }
     nix::unistd::sync();
