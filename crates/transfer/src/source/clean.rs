@@ -21,20 +21,18 @@ const BTRFS: u64 = 64 << 10;
 pub fn check(kind: &str, window: &Window, place: &str) -> Result<()> {
     let result = match kind {
         "ext2" | "ext3" | "ext4" => ext(window),
-        "xfs" => allocation::check_xfs_log(window).map_err(|error| {
-            error.context("the machine was not shut down cleanly, or its log is damaged")
-        }),
+        "xfs" => allocation::check_xfs_log(window),
         "btrfs" => btrfs(window),
         _ => Ok(()),
     };
     result.map_err(|error| {
         let tool = match kind {
-            "xfs" => "mount and unmount it, or run xfs_repair on it,",
+            "xfs" => "run xfs_repair on it",
             "btrfs" => "mount and unmount it",
             _ => "run e2fsck on it",
         };
         anyhow::anyhow!(
-            "the {kind} on {place} cannot be read without writing to it: {error:#}; start the \
+            "the {kind} on {place} is not as a clean shutdown leaves it: {error:#}; start the \
              machine once and shut it down cleanly, or {tool} from a live medium"
         )
     })

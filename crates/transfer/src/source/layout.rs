@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use p2v_backup::allocation;
 use p2v_backup::window::Window;
 use p2v_sys::filesystem::{self, Content as Probed, Signature};
 use p2v_sys::loopdev::Extent;
@@ -182,7 +181,7 @@ impl Reader<'_> {
         if !MOVABLE.contains(&kind) {
             return Content::Unmovable(kind.to_owned());
         }
-        match self.filesystem(kind, identity, extent, place) {
+        match self.filesystem(kind, identity, extent) {
             Ok(filesystem) => Content::Filesystem(filesystem),
             Err(error) => {
                 self.findings.obstacle(format!(
@@ -194,31 +193,18 @@ impl Reader<'_> {
         }
     }
 
-    fn filesystem(
-        &mut self,
-        kind: &str,
-        identity: Identity,
-        extent: Extent,
-        place: &str,
-    ) -> Result<Filesystem> {
+    fn filesystem(&self, kind: &str, identity: Identity, extent: Extent) -> Result<Filesystem> {
         let format = Format::of(self.path(), extent, kind)?;
         let window = Window::new(self.held.disk.file(), extent);
         if kind == "btrfs" {
             let devices = clean::btrfs_devices(&window)?;
             anyhow::ensure!(devices == 1, "it lies on {devices} devices");
         }
-        // What is mounted later tells it better.
-        let used = match allocation::used(kind, &window) {
-            Ok(used) => used.ranges.bytes(),
-            Err(error) => {
-                tracing::debug!("the space in use of {place} is not known: {error:#}");
-                extent.length
-            }
-        };
         Ok(Filesystem {
             format,
             identity,
-            used,
+            // Until it is mounted, and says so itself.
+            used: extent.length,
             inodes: 0,
             mounts: Vec::new(),
         })

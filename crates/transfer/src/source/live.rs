@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use p2v_sys::filesystem::{self, Content};
+use p2v_sys::loopdev::Extent;
+
 use super::findings::Findings;
 use super::running::{self, Use, names_in};
 
@@ -32,10 +35,14 @@ pub fn disks(findings: &mut Findings) -> Result<Vec<PathBuf>> {
             continue;
         }
         let path = Path::new("/dev").join(name.replace('!', "/"));
+        if !path.exists() {
+            findings.remark(format!("{} has no device node", path.display()));
+            continue;
+        }
         let uses = running::uses(&path)?;
-        if is_live_medium(&name, &uses) {
+        if is_live_medium(&name, &uses) || is_idle_medium(&name, &path)? {
             findings.remark(format!(
-                "{} is left out: the running system was started from it",
+                "{} is left out: it is a live medium",
                 path.display()
             ));
         } else {
@@ -63,15 +70,27 @@ fn is_live_medium(name: &str, uses: &[Use]) -> bool {
     let all_of_medium = uses
         .iter()
         .all(|used| matches!(used, Use::Mounted(_, kind) if of_medium(kind)));
-    let device = std::fs::canonicalize(format!("/sys/block/{name}")).unwrap_or_default();
-    let usb = device.to_string_lossy().contains("/usb");
-    let removable = usb || attribute(name, "removable").as_deref() == Some("1");
     // A stick with its own root filesystem is a system that lives there.
     let is_root = |used: &Use| matches!(used, Use::Mounted(path, _) if path == "/");
-    let persistent = removable
+    let persistent = is_removable(name)
         && uses.iter().all(|used| matches!(used, Use::Mounted(..)))
         && !uses.iter().any(is_root);
     !uses.is_empty() && (all_of_medium || persistent)
+}
+
+fn is_removable(name: &str) -> bool {
+    let device = std::fs::canonicalize(format!("/sys/block/{name}")).unwrap_or_default();
+    let usb = device.to_string_lossy().contains("/usb");
+    usb || attribute(name, "removable").as_deref() == Some("1")
+}
+
+/// One whose system has copied itself into memory: nothing uses it any more.
+fn is_idle_medium(name: &str, path: &Path) -> Result<bool> {
+    if !is_removable(name) {
+        return Ok(false);
+    }
+    let found = filesystem::probe(path, Extent::default())?;
+    Ok(matches!(found, Content::Known(signature) if signature.kind == "iso9660"))
 }
 
 fn attribute(name: &str, file: &str) -> Option<String> {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::statvfs::statvfs;
+use p2v_backup::allocation;
+use p2v_backup::window::Window;
 use p2v_sys::interrupt;
 
 use super::findings::Findings;
@@ -166,25 +168,34 @@ impl<'a> Inspection<'a> {
                 if !matches!(disk.areas[area].content, Content::Filesystem(_)) {
                     continue;
                 }
-                let result = mount(&self.held[number], disk, &disk.areas[area]);
+                let held = &self.held[number];
+                let result = mount(held, disk, &disk.areas[area]);
+                let extent = disk.areas[area].extent();
                 let Content::Filesystem(filesystem) = &mut disk.areas[area].content else {
                     continue;
                 };
+                let is_vfat = filesystem.format.kind == "vfat";
+                match &result {
+                    Ok(mounted) if !is_vfat => {
+                        let usage = statvfs(mounted.path()).context("asking for the usage")?;
+                        let blocks = usage.blocks().saturating_sub(usage.blocks_free());
+                        filesystem.used = blocks.saturating_mul(usage.fragment_size());
+                        filesystem.inodes = usage.files().saturating_sub(usage.files_free());
+                    }
+                    _ => {
+                        let window = Window::new(held.disk.file(), extent);
+                        if let Ok(used) = allocation::used(&filesystem.format.kind, &window) {
+                            filesystem.used = used.ranges.bytes();
+                        }
+                    }
+                }
                 match result {
                     Ok(mounted) => {
-                        if filesystem.format.kind != "vfat" {
-                            let usage = statvfs(mounted.path()).context("asking for the usage")?;
-                            let blocks = usage.blocks().saturating_sub(usage.blocks_free());
-                            filesystem.used = blocks.saturating_mul(usage.fragment_size());
-                            filesystem.inodes = usage.files().saturating_sub(usage.files_free());
-                        }
                         let place = Place { disk: number, area };
                         self.mounted.insert(place, mounted);
                     }
                     // Many kernels of rescue systems know no vfat.
-                    Err(error) if filesystem.format.kind == "vfat" => {
-                        tracing::debug!("{error:#}");
-                    }
+                    Err(error) if is_vfat => tracing::debug!("{error:#}"),
                     Err(error) => self.findings.obstacle(format!("{error:#}")),
                 }
             }
