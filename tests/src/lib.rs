@@ -18,6 +18,7 @@ pub mod guest;
 pub mod image;
 pub mod leftovers;
 pub mod manifest;
+pub mod moved;
 pub mod moving;
 pub mod namespace;
 pub mod outcome;

@@ -107,15 +107,17 @@ impl Start {
     }
 }
 
+/// The image's own commands are read by GRUB's rescue parser, which knows no
+/// `if`: a search that finds nothing leaves `root` alone, and a menu that is
+/// not there is passed over.
 fn marked_commands() -> String {
     let on_boot = LAST_RESORT.trim_start_matches("boot/");
     let mut commands = String::new();
     for path in [LAST_RESORT, on_boot] {
-        commands += &format!(
-            "if search --no-floppy --file --set=root /{path}; then\n  \
-             configfile ($root)/{path}\n\
-             fi\n"
-        );
+        commands += &format!("search --no-floppy --file --set=root /{path}\n");
+    }
+    for path in [LAST_RESORT, on_boot] {
+        commands += &format!("configfile ($root)/{path}\n");
     }
     commands
         + &format!(
