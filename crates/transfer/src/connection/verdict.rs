@@ -185,7 +185,8 @@ fn of_words(address: &Address, tail: &str, up: bool) -> Error {
         let broke = format!("the connection to {address} broke{}", after_colon(tail));
         return Lost(broke).into();
     }
-    let with = |meaning: String| format!("connecting to {address}: {meaning} (ssh: {tail})");
+    let words = tail.trim_start_matches("ssh: ");
+    let with = |meaning: String| format!("connecting to {address}: {meaning} (ssh: {words})");
     match meaning(&FINAL) {
         Some(meaning) => anyhow!(with(meaning)),
         None => match meaning(&PASSING) {
