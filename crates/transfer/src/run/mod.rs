@@ -218,12 +218,7 @@ impl Transfer<'_> {
             plan: Box::new(self.plan.clone()),
             erase: true,
         };
-        let prepared: Prepared = self.session.ask(&order, self.say)?;
-        (self.say)(match prepared.resumed {
-            true => "the disks are as planned: what is missing is copied",
-            false => "the disks are partitioned and formatted",
-        });
-        Ok(())
+        self.session.ask::<Prepared>(&order, self.say).map(|_| ())
     }
 
     fn fix(&mut self) -> Result<()> {
