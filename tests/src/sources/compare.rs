@@ -109,6 +109,7 @@ fn judge(
         if may(path) {
             comparison.changed.push(shown.display().to_string());
         } else if !parent_of_changed() {
+            let words: String = words.chars().take(400).collect();
             comparison.wrong.push(format!("{shown:?}: {words}"));
         }
     }
@@ -145,7 +146,7 @@ fn without_time(words: &str) -> String {
 impl Comparison {
     /// Fails with all that is wrong.
     pub fn judge(self) -> Result<Self> {
-        let most = 40;
+        let most = 15;
         ensure!(
             self.wrong.is_empty(),
             "{} of {} files are not as they were:\n{}",

@@ -114,9 +114,6 @@ pub const LEFT_OUT: &[&str] = &[
     "/lib/modules/*/kernel/drivers/iio/*",
 ];
 
-/// What moving may change in a machine's files.
-const CHANGES: &[&str] = &["/etc/fstab"];
-
 /// Number 1: bookworm, ifupdown, ext4, /home apart, swap, GRUB on an MBR.
 pub const EXT4: Recipe = Recipe {
     name: "ext4",
@@ -178,7 +175,20 @@ pub const EXT4: Recipe = Recipe {
     setup: include_str!("scripts/ext4-setup"),
     finish: include_str!("scripts/grub-bios-finish"),
     systemd: true,
-    changes: CHANGES,
+    changes: &[
+        "/boot/grub/*",
+        "/etc/default/grub",
+        "/etc/fstab",
+        "/etc/network/interfaces",
+        "/etc/systemd/network/10-p2v-ens3.link",
+        "/var/cache/debconf/config.dat",
+        // smartd has nothing to watch on a virtual disk.
+        "/etc/rc2.d/*",
+        "/etc/rc3.d/*",
+        "/etc/rc4.d/*",
+        "/etc/rc5.d/*",
+        "/etc/systemd/system/smartmontools.service",
+    ],
 };
 
 /// Number 2: bookworm, xfs, /boot apart, systemd-networkd, GRUB on a GPT. Its
@@ -229,7 +239,17 @@ pub const XFS: Recipe = Recipe {
     setup: include_str!("scripts/xfs-setup"),
     finish: include_str!("scripts/grub-bios-finish"),
     systemd: true,
-    changes: CHANGES,
+    changes: &[
+        "/boot/grub/*",
+        "/boot/initrd.img-*",
+        "/etc/default/grub",
+        "/etc/fstab",
+        "/etc/initramfs-tools/*",
+        "/etc/systemd/network/*",
+        "/swapfile",
+        "/var/cache/debconf/config.dat",
+        "/var/lib/initramfs-tools/*",
+    ],
 };
 
 /// Number 3: trixie, btrfs with the root in a subvolume, UEFI, NetworkManager.
@@ -286,7 +306,15 @@ pub const BTRFS: Recipe = Recipe {
     setup: include_str!("scripts/btrfs-setup"),
     finish: include_str!("scripts/grub-efi-finish"),
     systemd: true,
-    changes: CHANGES,
+    changes: &[
+        "/boot/efi/*",
+        "/boot/grub/*",
+        "/etc/NetworkManager/system-connections/office.nmconnection",
+        "/etc/default/grub",
+        "/etc/fstab",
+        "/etc/systemd/network/10-p2v-ens3.link",
+        "/var/cache/debconf/config.dat",
+    ],
 };
 
 /// Number 4: bullseye, sysvinit, ext3 alone, extlinux, no swap, no virtio in
@@ -325,7 +353,17 @@ pub const EXT3: Recipe = Recipe {
     setup: include_str!("scripts/ext3-setup"),
     finish: include_str!("scripts/extlinux-finish"),
     systemd: false,
-    changes: CHANGES,
+    changes: &[
+        "/boot/extlinux/*",
+        "/boot/initrd.img-*",
+        "/etc/fstab",
+        "/etc/initramfs-tools/*",
+        "/etc/inittab",
+        "/etc/network/interfaces",
+        "/etc/systemd/network/*",
+        "/etc/udev/rules.d/*",
+        "/var/lib/initramfs-tools/*",
+    ],
 };
 
 /// The sparse file in each of a source's two odd directories, in bytes: far
