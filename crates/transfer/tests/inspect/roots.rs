@@ -5,6 +5,10 @@ use std::path::Path;
 use super::image::*;
 use p2v_sys::Cmd;
 
+/// The kernel, and mkfs, know every btrfs by its UUID: tests run side by side.
+const SUBVOLUMES: &str = "11111111-2222-3333-4444-555555555501";
+const DEFAULT: &str = "11111111-2222-3333-4444-555555555502";
+
 fn subvolume(path: &Path) {
     let make = Cmd::new("btrfs", "making a subvolume").args(["-q", "subvolume", "create"]);
     make.arg(path).run().unwrap();
@@ -16,14 +20,16 @@ fn subvolumes_of_a_btrfs() {
         return;
     }
     let image = Image::partitioned(400, "label: gpt\nsize=50M\nsize=300M\n");
-    image
-        .make(1, "mkfs.ext2", &["-q", "-L", "boot"])
-        .make(2, "mkfs.btrfs", &["-q", "-U", UUID]);
+    image.make(1, "mkfs.ext2", &["-q", "-L", "boot"]).make(
+        2,
+        "mkfs.btrfs",
+        &["-q", "-U", SUBVOLUMES],
+    );
     let fstab = format!(
-        "UUID={UUID} / btrfs noatime,subvol=@rootfs,compress=zstd 0 0\n\
-         UUID={UUID} /home btrfs subvol=/@home\n\
-         UUID={UUID} /srv btrfs subvolid=258\n\
-         UUID={UUID} /mnt/top btrfs noauto,subvol=/\n\
+        "UUID={SUBVOLUMES} / btrfs noatime,subvol=@rootfs,compress=zstd 0 0\n\
+         UUID={SUBVOLUMES} /home btrfs subvol=/@home\n\
+         UUID={SUBVOLUMES} /srv btrfs subvolid=258\n\
+         UUID={SUBVOLUMES} /mnt/top btrfs noauto,subvol=/\n\
          LABEL=boot /boot auto\n"
     );
     image.fill(2, "btrfs", "", |top| {
@@ -65,13 +71,13 @@ fn the_default_subvolume_that_fstab_does_not_name() {
         return;
     }
     let image = Image::new(200);
-    image.make(0, "mkfs.btrfs", &["-q", "-U", UUID]);
+    image.make(0, "mkfs.btrfs", &["-q", "-U", DEFAULT]);
     image.fill(0, "btrfs", "", |top| {
         subvolume(&top.join("@"));
         std::fs::create_dir(top.join("@/snapshots")).unwrap();
         let root = top.join("@/snapshots/1");
         subvolume(&root);
-        system(&root, &format!("UUID={UUID} / btrfs\n"));
+        system(&root, &format!("UUID={DEFAULT} / btrfs\n"));
         let set = Cmd::new("btrfs", "choosing it").args(["subvolume", "set-default"]);
         set.arg(&root).run().unwrap();
     });
