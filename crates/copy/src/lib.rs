@@ -7,6 +7,7 @@
 //!
 //! Nothing here knows SSH, disks' layouts or a transfer's plan.
 
+mod batch;
 mod blocks;
 mod compare;
 mod compress;

@@ -17,59 +17,15 @@ use nix::sys::statfs::fstatfs;
 use p2v_sys::btrfs;
 use p2v_sys::inode::{self, Inode};
 
+use crate::batch::{Batch, Filling, LAST, TOP};
 use crate::dirs::{Dirs, Worker, open_to_read};
 use crate::entry::{Entry, Names, Subvolume, What, is_kept_attribute, metadata_of};
 use crate::exclude::{Exclude, Found};
 use crate::flags;
-use crate::frame::Append;
 use crate::queue::{lock, wait};
 
 /// A batch is closed when it is about so long.
 const BATCH: usize = 64 << 10;
-
-/// It is the top's own entry.
-pub const TOP: u8 = 1;
-/// No more of this directory come.
-pub const LAST: u8 = 2;
-
-/// A regular file with contents.
-#[derive(Debug, Clone)]
-pub struct FileRef {
-    /// Its directory's number.
-    pub directory: u32,
-    /// Its name there.
-    pub name: Vec<u8>,
-    /// Its number: that of the batch and its place in it.
-    pub id: u64,
-    /// Bytes.
-    pub size: u64,
-    /// Bytes stored.
-    pub stored: u64,
-}
-
-impl FileRef {
-    /// Bytes of contents without holes, about.
-    pub fn data(&self) -> u64 {
-        self.size.min(self.stored)
-    }
-}
-
-/// Entries of one directory, ready to be sent.
-pub struct Batch {
-    /// Its number.
-    pub number: u32,
-    /// The frame's payload.
-    pub payload: Vec<u8>,
-    /// How many entries it has.
-    pub count: u32,
-    /// The regular files in it, in order.
-    pub files: Vec<FileRef>,
-}
-
-/// The number of a file in a batch.
-pub fn id(batch: u32, place: u32) -> u64 {
-    u64::from(batch) << 32 | u64::from(place)
-}
 
 struct Task {
     directory: u32,
@@ -326,67 +282,6 @@ pub fn names() -> Result<Vec<CString>> {
     }
     names.sort_unstable();
     Ok(names.into_iter().map(|(_, name)| name).collect())
-}
-
-/// A batch that is being filled.
-struct Filling {
-    number: u32,
-    directory: u32,
-    payload: Vec<u8>,
-    count: u32,
-    files: Vec<FileRef>,
-}
-
-/// Number, directory, flags, count.
-const BATCH_HEADER: usize = 13;
-
-impl Filling {
-    fn new(number: u32, directory: u32) -> Self {
-        Self {
-            number,
-            directory,
-            payload: vec![0; BATCH_HEADER],
-            count: 0,
-            files: Vec::new(),
-        }
-    }
-
-    fn next_id(&self) -> u64 {
-        id(self.number, self.count)
-    }
-
-    fn add(&mut self, entry: &Entry) -> Result<()> {
-        if let (What::File { size, stored }, false) =
-            (&entry.what, matches!(entry.names, Names::Same(_)))
-        {
-            self.files.push(FileRef {
-                directory: self.directory,
-                name: entry.name.clone(),
-                id: self.next_id(),
-                size: *size,
-                stored: *stored,
-            });
-        }
-        entry.encode(&mut self.payload)?;
-        self.count += 1;
-        Ok(())
-    }
-
-    fn close(self, flags: u8) -> Batch {
-        let mut header = Vec::with_capacity(BATCH_HEADER);
-        header.put_u32(self.number);
-        header.put_u32(self.directory);
-        header.put_u8(flags);
-        header.put_u32(self.count);
-        let mut payload = self.payload;
-        payload[..BATCH_HEADER].copy_from_slice(&header);
-        Batch {
-            number: self.number,
-            payload,
-            count: self.count,
-            files: self.files,
-        }
-    }
 }
 
 /// Parts of a file that are not holes, as (start, end). A filesystem that

@@ -11,8 +11,9 @@ use nix::fcntl::readlink;
 use nix::libc;
 use p2v_sys::inode::{self, Inode};
 
-use super::differences::Differences;
+use super::differences::{Differences, type_name};
 use super::digest::{DIGEST, digest};
+use crate::batch::{LAST, TOP, id};
 use crate::dirs::{Dirs, Worker, open_to_read};
 use crate::entry::{Entry, Metadata, Names, What, is_kept_attribute, shown};
 use crate::exclude::{Exclude, Found};
@@ -22,7 +23,7 @@ use crate::frame::{Cursor, Frame, FrameReader, FrameWriter, Kind};
 use crate::queue::lock;
 use crate::receive::refuse;
 use crate::receive::state::{Directory, Receiver};
-use crate::walk::{LAST, TOP, id, names};
+use crate::walk::names;
 
 /// Threads that compare.
 const THREADS: usize = 2;
@@ -387,17 +388,5 @@ impl Here<'_, '_> {
                 self.add(OsStr::from_bytes(&name), "not at the source".to_owned());
             }
         }
-    }
-}
-
-fn type_name(kind: u32) -> &'static str {
-    match kind {
-        libc::S_IFDIR => "a directory",
-        libc::S_IFREG => "a file",
-        libc::S_IFLNK => "a symbolic link",
-        libc::S_IFBLK => "a block device",
-        libc::S_IFCHR => "a character device",
-        libc::S_IFIFO => "a pipe",
-        _ => "a socket",
     }
 }

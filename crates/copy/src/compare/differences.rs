@@ -1,6 +1,8 @@
-//! A list of differences that does not grow without end.
+//! Differences in words, and a list of them that does not grow without end.
 
 use std::sync::Mutex;
+
+use nix::libc;
 
 use crate::Difference;
 use crate::queue::lock;
@@ -34,5 +36,18 @@ impl Differences {
             });
         }
         all
+    }
+}
+
+/// What an inode of that kind is called.
+pub fn type_name(kind: u32) -> &'static str {
+    match kind {
+        libc::S_IFDIR => "a directory",
+        libc::S_IFREG => "a file",
+        libc::S_IFLNK => "a symbolic link",
+        libc::S_IFBLK => "a block device",
+        libc::S_IFCHR => "a character device",
+        libc::S_IFIFO => "a pipe",
+        _ => "a socket",
     }
 }

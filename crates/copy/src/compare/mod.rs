@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::batch::{Batch, FileRef};
 use crate::compress::Packer;
 use crate::dirs::{Dirs, Worker, open_to_read};
 use crate::entry::shown;
@@ -23,7 +24,7 @@ use crate::failure::Failure;
 use crate::frame::{Append, Frame, FrameReader, Kind};
 use crate::queue::{Queue, lock};
 use crate::send::{Counters, Link, THREADS, Wish, hello, welcome};
-use crate::walk::{Batch, FileRef, Walk};
+use crate::walk::Walk;
 use digest::digest;
 
 use crate::{Compression, Difference, SendOptions, Watch};

@@ -18,13 +18,14 @@ use super::contents;
 use super::metadata::{self, path, repair};
 use super::remove::remove;
 use super::state::{Directory, Pending, Receiver};
+use crate::batch::{LAST, TOP, id};
 use crate::dirs::{Worker, open_to_read};
 use crate::entry::{Entry, Metadata, Names, Subvolume, What};
 use crate::exclude::Found;
 use crate::flags;
 use crate::frame::{Append, Cursor, Frame, Kind};
 use crate::queue::{Queue, lock};
-use crate::walk::{LAST, TOP, id, names};
+use crate::walk::names;
 
 /// Works on batches until none is left.
 pub fn work(receiver: &Receiver, answers: &Queue<Frame>) -> Result<()> {

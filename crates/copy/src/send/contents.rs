@@ -9,9 +9,10 @@ use std::os::unix::fs::FileExt;
 use anyhow::{Context, Result, bail};
 
 use super::Sender;
+use crate::batch::FileRef;
 use crate::dirs::{Worker, open_to_read};
 use crate::frame::{Append, Frame, Kind, USUAL};
-use crate::walk::{FileRef, segments};
+use crate::walk::segments;
 
 /// The file is complete.
 pub const COMPLETE: u8 = 1;

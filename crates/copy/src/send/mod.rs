@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::batch::{Batch, FileRef};
 use crate::compress::Packer;
 use crate::dirs::Dirs;
 use crate::entry::shown;
@@ -24,7 +25,7 @@ use crate::exclude::Exclude;
 use crate::failure::Failure;
 use crate::frame::{self, Append, Cursor, Frame, FrameReader, Kind};
 use crate::queue::{Queue, lock};
-use crate::walk::{Batch, FileRef, Walk};
+use crate::walk::Walk;
 use crate::{Progress, SendOptions, Watch};
 
 pub use contents::is_zero;
@@ -143,7 +144,7 @@ impl Sender<'_> {
             let mut files = files.into_iter();
             for _ in 0..count {
                 let place = from.u32()?;
-                let id = crate::walk::id(number, place);
+                let id = crate::batch::id(number, place);
                 let wanted = files.by_ref().find(|file| {
                     if file.id != id {
                         self.counters.done(file.data());
