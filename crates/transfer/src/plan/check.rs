@@ -10,6 +10,7 @@ use p2v_sys::partition::table::Table;
 use super::layout::{self, Space};
 use super::show::size;
 use super::{Fill, Plan, PlannedDisk, VERSION, Volume, demand};
+use crate::format::Format;
 use crate::protocol::{Target, TargetDisk};
 use crate::source::{Area, Content, Source};
 
@@ -106,6 +107,19 @@ fn in_table(disk: &PlannedDisk, table: &Table, there: &TargetDisk) -> Vec<String
     if let Err(error) = layout::check_apart(table) {
         wrong.push(format!("{error:#}"));
     }
+    wrong.extend(partitions(disk, table, there));
+    wrong.extend(sizes(disk, table));
+    // Only what holds so far can sfdisk be asked.
+    if wrong.is_empty() {
+        let tried = table.check_writable(there.size);
+        wrong.extend(tried.err().map(|error| format!("{error:#}")));
+    }
+    wrong
+}
+
+/// Each partition lies on the disk, and has the one volume that it should.
+fn partitions(disk: &PlannedDisk, table: &Table, there: &TargetDisk) -> Vec<String> {
+    let mut wrong = Vec::new();
     let space = Space {
         size: there.size,
         sector: table.sector_size,
@@ -133,6 +147,12 @@ fn in_table(disk: &PlannedDisk, table: &Table, there: &TargetDisk) -> Vec<String
             (false, _) => wrong.push(format!("partition {number} has two volumes")),
         }
     }
+    wrong
+}
+
+/// Each volume has a partition of its size.
+fn sizes(disk: &PlannedDisk, table: &Table) -> Vec<String> {
+    let mut wrong = Vec::new();
     for volume in &disk.volumes {
         let entry = table
             .partitions
@@ -149,11 +169,6 @@ fn in_table(disk: &PlannedDisk, table: &Table, there: &TargetDisk) -> Vec<String
             )),
             Some(_) => {}
         }
-    }
-    // Only what holds so far can sfdisk be asked.
-    if wrong.is_empty() {
-        let tried = table.check_writable(there.size);
-        wrong.extend(tried.err().map(|error| format!("{error:#}")));
     }
     wrong
 }
@@ -190,22 +205,7 @@ fn of_volume(volume: &Volume, areas: &[Area], there: &TargetDisk) -> Vec<String>
                 Some(Content::Filesystem(found)) => (found.used, found.inodes),
                 _ => (*used, *inodes),
             };
-            let least = demand::least(format, used, inodes, volume.source_size);
-            if volume.size < least {
-                wrong.push(format!(
-                    "it has {}, and its files need {} at least",
-                    size(volume.size),
-                    size(least)
-                ));
-            }
-            let made = demand::inodes_of(format, volume.size);
-            if let Some(made) = made.filter(|made| *made < inodes) {
-                wrong.push(format!(
-                    "it would have {made} inodes, and its files need {inodes}: give -i a smaller \
-                     value, {} or less",
-                    volume.size / inodes.max(1)
-                ));
-            }
+            wrong.extend(too_little(volume, format, used, inodes));
         }
         Fill::Blocks { kind } => {
             if volume.size < volume.source_size {
@@ -219,6 +219,28 @@ fn of_volume(volume: &Volume, areas: &[Area], there: &TargetDisk) -> Vec<String>
             wrong.push("it is too small for a swap area".to_owned());
         }
         Fill::Swap | Fill::Reserved => {}
+    }
+    wrong
+}
+
+/// Whether its files fit.
+fn too_little(volume: &Volume, format: &Format, used: u64, inodes: u64) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let least = demand::least(format, used, inodes, volume.source_size);
+    if volume.size < least {
+        wrong.push(format!(
+            "it has {}, and its files need {} at least",
+            size(volume.size),
+            size(least)
+        ));
+    }
+    let made = demand::inodes_of(format, volume.size);
+    if let Some(made) = made.filter(|made| *made < inodes) {
+        wrong.push(format!(
+            "it would have {made} inodes, and its files need {inodes}: give -i a smaller value, \
+             {} or less",
+            volume.size / inodes.max(1)
+        ));
     }
     wrong
 }

@@ -18,17 +18,7 @@ use crate::source::{Content, Disk, Source};
 /// See [`super::derive`].
 pub fn derive(source: &Source, target: &Target, wishes: &Wishes) -> Result<Plan> {
     let mut problems = Vec::new();
-    let mut plan = Plan {
-        version: VERSION,
-        disks: Vec::new(),
-        boot: match target.boot {
-            BootMode::Direct => BootMode::Direct,
-            _ => source.system.boot,
-        },
-        hostname: wishes.hostname,
-        left_out: Vec::new(),
-        system: source.system.clone(),
-    };
+    let mut plan = without_disks(source, target, wishes);
     let mut moved = Vec::new();
     for disk in in_boot_order(source) {
         let sorted = sort(disk);
@@ -53,6 +43,21 @@ pub fn derive(source: &Source, target: &Target, wishes: &Wishes) -> Result<Plan>
         return Ok(plan);
     }
     bail!("making a plan: {}", problems.join("; "))
+}
+
+/// See [`super::without_disks`].
+pub fn without_disks(source: &Source, target: &Target, wishes: &Wishes) -> Plan {
+    Plan {
+        version: VERSION,
+        disks: Vec::new(),
+        boot: match target.boot {
+            BootMode::Direct => BootMode::Direct,
+            _ => source.system.boot,
+        },
+        hostname: wishes.hostname,
+        left_out: Vec::new(),
+        system: source.system.clone(),
+    }
 }
 
 /// The source's disks, that with the boot loader's files first.

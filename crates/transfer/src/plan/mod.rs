@@ -229,6 +229,11 @@ pub fn derive(source: &Source, target: &Target, wishes: &Wishes) -> Result<Plan>
     derive::derive(source, target, wishes)
 }
 
+/// The beginning of a plan, all that can be said where none can be made.
+pub(crate) fn without_disks(source: &Source, target: &Target, wishes: &Wishes) -> Plan {
+    derive::without_disks(source, target, wishes)
+}
+
 /// Bytes for people: `512 MiB`, `1.8 TiB`.
 pub fn size_text(bytes: u64) -> String {
     show::size(bytes)

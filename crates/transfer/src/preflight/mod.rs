@@ -12,7 +12,7 @@ mod tests;
 use p2v_sys::command::in_path;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Fill, Plan, size_text};
+use crate::plan::{self, Fill, Plan, Wishes, size_text};
 use crate::protocol::Target;
 use crate::source::Source;
 
@@ -69,8 +69,26 @@ impl Finding {
 
 /// Looks at all of it, errors first.
 pub fn check(source: &Source, target: &Target, plan: &Plan) -> Vec<Finding> {
-    let mut findings = target::findings(source, target, plan);
-    findings.extend(data(source, target, plan));
+    sorted(source, target, plan, data(source, target, plan))
+}
+
+/// The same where no plan can be made, which `error` says: all that need not
+/// wait for one.
+pub fn check_unplanned(
+    source: &Source,
+    target: &Target,
+    wishes: &Wishes,
+    error: &anyhow::Error,
+) -> Vec<Finding> {
+    let mut findings = vec![Finding::error(format!("{error:#}"))];
+    findings.extend(target.disks.iter().filter_map(target::disk_in_use));
+    let plan = plan::without_disks(source, target, wishes);
+    sorted(source, target, &plan, findings)
+}
+
+fn sorted(source: &Source, target: &Target, plan: &Plan, more: Vec<Finding>) -> Vec<Finding> {
+    let mut findings = more;
+    findings.extend(target::findings(source, target, plan));
     findings.extend(system::findings(source, plan));
     findings.extend(tools(in_path));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.weight));

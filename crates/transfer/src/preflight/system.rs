@@ -82,7 +82,9 @@ fn named(loaders: &[String]) -> String {
 fn esp(plan: &Plan) -> Option<Finding> {
     let is_vfat = |fill: &crate::plan::Fill| matches!(fill, crate::plan::Fill::Blocks { kind } if kind == "vfat");
     let has = plan.volumes().any(|(_, volume)| is_vfat(&volume.fill));
-    (plan.boot == BootMode::Efi && !has).then(|| {
+    // A plan without disks could not be made, and why is said.
+    let is_planned = !plan.disks.is_empty();
+    (plan.boot == BootMode::Efi && is_planned && !has).then(|| {
         Finding::error(
             "the system starts by EFI, and the plan has no EFI system partition (vfat): name the \
              disk that has it too",

@@ -68,16 +68,13 @@ fn memory(target: &Target) -> Finding {
 fn disk_findings(planned: &PlannedDisk, disk: &TargetDisk, plan: &Plan) -> Vec<Finding> {
     let name = &disk.device;
     let mut findings = Vec::new();
-    match &disk.in_use {
-        Some(user) => findings.push(Finding::error(format!(
-            "{name} of the target is in use: {user}; end that there, or restart the instance"
-        ))),
-        None => findings.push(Finding::good(format!(
+    findings.push(disk_in_use(disk).unwrap_or_else(|| {
+        Finding::good(format!(
             "{name} of the target is not in use, and has {} in sectors of {} bytes",
             size_text(disk.size),
             disk.sector_size
-        ))),
-    }
+        ))
+    }));
     match &disk.plan_id {
         Some(id) if *id == plan.id() => findings.push(Finding::good(format!(
             "{name} was prepared for this plan: the transfer goes on there"
@@ -99,6 +96,14 @@ fn disk_findings(planned: &PlannedDisk, disk: &TargetDisk, plan: &Plan) -> Vec<F
         }
     }
     findings
+}
+
+/// A disk of the target that nothing may be written to.
+pub fn disk_in_use(disk: &TargetDisk) -> Option<Finding> {
+    let (name, user) = (&disk.device, disk.in_use.as_ref()?);
+    Some(Finding::error(format!(
+        "{name} of the target is in use: {user}; end that there, or restart the instance"
+    )))
 }
 
 /// The source's boot loader fits only its own kind of firmware.

@@ -244,6 +244,34 @@ fn all_faults_are_found_at_once() {
 }
 
 #[test]
+fn without_a_plan_all_else_is_found_too() {
+    let mut source = usual();
+    source.disks = vec![efi_disk()];
+    source.system.boot = BootMode::Efi;
+    source.system.kernels.clear();
+    source.obstacles = vec!["the ext4 on /dev/sda2 is damaged".to_owned()];
+    let mut target = target(&[GIB]);
+    target.boot = BootMode::Efi;
+    target.ram_booted = false;
+    target.disks[0].in_use = Some("mounted on /".to_owned());
+    let wishes = Wishes::default();
+    let error = derive(&source, &target, &wishes).unwrap_err();
+    let findings = check_unplanned(&source, &target, &wishes, &error);
+    let errors = findings.iter().filter(|finding| finding.weight == ERROR);
+    let errors: Vec<_> = errors.map(|finding| finding.text.as_str()).collect();
+    assert_eq!(errors.len(), 5, "{errors:#?}");
+    for part in [
+        "at least",
+        "/dev/vda of the target is in use",
+        "not running in RAM",
+        "damaged",
+        "no kernel",
+    ] {
+        assert!(errors.iter().any(|text| text.contains(part)), "{part}");
+    }
+}
+
+#[test]
 fn a_missing_tool_of_the_source_is_named() {
     let findings = tools(|tool| tool != "ssh-keyscan");
     assert_eq!(findings.len(), 1);

@@ -86,7 +86,7 @@ fn with_source(request: &Request, source: &OpenSource, person: &dyn Person) -> R
     let say = |line: &str| person.say(line);
     let mut session = Session::new(&link);
     let target: Target = session.ask(&Order::Probe, &say)?;
-    let plan = make_plan(request, &source.source, &target)?;
+    let plan = make_plan(request, &source.source, &target, person)?;
     let mut report = Report::new(&source.source, &target, &plan);
     report.findings = check(&source.source, &target, &plan, person)?;
     if request.dry_run {
@@ -120,10 +120,20 @@ pub fn status(address: &Address, person: &dyn Person) -> Result<Status> {
     Session::new(&link).ask(&Order::Status, &|line| person.say(line))
 }
 
-fn make_plan(request: &Request, source: &Source, target: &Target) -> Result<Plan> {
+fn make_plan(
+    request: &Request,
+    source: &Source,
+    target: &Target,
+    person: &dyn Person,
+) -> Result<Plan> {
+    let wishes = &request.wishes;
     let plan = match &request.plan {
         Some(file) => Plan::load(file)?,
-        None => plan::derive(source, target, &request.wishes)?,
+        None => plan::derive(source, target, wishes).or_else(|error| {
+            let findings = preflight::check_unplanned(source, target, wishes, &error);
+            judge(&findings, person)?;
+            Err(error)
+        })?,
     };
     if let Some(file) = &request.save_plan {
         plan.save(file)?;
@@ -140,7 +150,13 @@ fn check(
 ) -> Result<Vec<Finding>> {
     person.say(&plan::table(plan));
     let findings = preflight::check(source, target, plan);
-    for finding in &findings {
+    judge(&findings, person)?;
+    Ok(findings)
+}
+
+/// Says all of them, and fails if one is an error.
+fn judge(findings: &[Finding], person: &dyn Person) -> Result<()> {
+    for finding in findings {
         person.say(&finding.to_string());
     }
     let errors = findings
@@ -151,7 +167,7 @@ fn check(
         errors == 0,
         "{errors} of the findings above keep the machine from being moved; nothing was written"
     );
-    Ok(findings)
+    Ok(())
 }
 
 /// One confirmation, which names what will be lost.
