@@ -6,8 +6,9 @@ use super::Finding;
 use crate::plan::Plan;
 use crate::source::{Content, Source};
 
-/// Boot loaders that the fixes install anew.
-const KNOWN_LOADERS: [&str; 2] = ["grub2", "extlinux"];
+/// Boot loaders that the fixes install anew, for each firmware.
+const FOR_BIOS: &[&str] = &["grub2", "grub-legacy", "extlinux"];
+const FOR_EFI: &[&str] = &["grub2"];
 
 /// All about the system.
 pub fn findings(source: &Source, plan: &Plan) -> Vec<Finding> {
@@ -51,22 +52,23 @@ fn kernel(source: &Source, plan: &Plan) -> Finding {
 }
 
 fn boot_loader(source: &Source, plan: &Plan) -> Option<Finding> {
-    if plan.boot == BootMode::Direct {
-        return None;
-    }
+    let last = "p2v-target's own GRUB is put in its place, as a last resort";
+    let (fit, instead, package) = match plan.boot {
+        BootMode::Direct => return None,
+        BootMode::Efi => (
+            FOR_EFI,
+            format!("unless it is on EFI's removable path, {last}"),
+            "grub-efi",
+        ),
+        BootMode::Bios => (FOR_BIOS, last.to_owned(), "grub-pc"),
+    };
     let loaders = &source.system.boot_loaders;
-    let known = loaders
-        .iter()
-        .find(|loader| KNOWN_LOADERS.contains(&loader.as_str()));
-    Some(match (known, plan.boot) {
-        (Some(loader), _) => Finding::good(format!("its boot loader {loader} is installed anew")),
-        (None, BootMode::Efi) => Finding::warning(format!(
-            "its boot loader is {}, and only GRUB 2 is installed anew for EFI: what is on its EFI \
-             system partition must do; install GRUB 2 (grub-efi) on the source to be sure",
-            named(loaders)
-        )),
-        (None, _) => Finding::warning(format!(
-            "its boot loader is {}: extlinux is installed in its place",
+    let known = loaders.iter().find(|loader| fit.contains(&loader.as_str()));
+    Some(match known {
+        Some(loader) => Finding::good(format!("its boot loader {loader} is installed anew")),
+        None => Finding::warning(format!(
+            "its boot loader is {}, which is not installed anew: {instead}; install GRUB 2 \
+             ({package}) on the source to be sure",
             named(loaders)
         )),
     })
