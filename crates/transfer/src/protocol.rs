@@ -138,7 +138,7 @@ pub struct Target {
     pub memory_available: u64,
     /// Its processors.
     pub processors: u32,
-    /// Its disks.
+    /// Its disks; none of one that does not run in RAM, whose own they are.
     pub disks: Vec<TargetDisk>,
     /// Its network cards, the first one first.
     pub nics: Vec<TargetNic>,

@@ -28,7 +28,12 @@ const FILESYSTEMS: [&str; 6] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "vfat"];
 /// Looks at the machine; nothing is changed.
 pub fn target(place: &Place) -> Result<Target> {
     let (hypervisor, instance) = found::ganeti()?;
-    let disks = disks::list(place)?;
+    let ram_booted = place.is_ram_booted();
+    // A system that lives on its disks is the wrong machine: they are its own.
+    let disks = match ram_booted {
+        true => disks::list(place)?,
+        false => Vec::new(),
+    };
     let hostname = nix::unistd::gethostname().context("reading the host name")?;
     Ok(Target {
         p2v: env!("CARGO_PKG_VERSION").to_owned(),
@@ -36,7 +41,7 @@ pub fn target(place: &Place) -> Result<Target> {
         instance,
         hypervisor,
         boot: boot_mode(hypervisor),
-        ram_booted: place.is_ram_booted(),
+        ram_booted,
         memory: memory("MemTotal:")?,
         memory_available: memory("MemAvailable:")?,
         processors: processors(),

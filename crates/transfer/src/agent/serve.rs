@@ -63,7 +63,10 @@ impl Agent<'_> {
         let place = self.place;
         match order {
             Order::Probe => value(probe::target(place)?),
-            Order::Status => value(state::status(place)?),
+            Order::Status => {
+                place.check_ram_booted()?;
+                value(state::status(place)?)
+            }
             Order::Prepare { plan, erase } => {
                 place.check_ram_booted()?;
                 Claim::take(&mut self.claim, place, &plan.id(), erase)?;

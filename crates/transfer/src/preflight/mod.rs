@@ -80,8 +80,15 @@ pub fn check_unplanned(
     wishes: &Wishes,
     error: &anyhow::Error,
 ) -> Vec<Finding> {
-    let mut findings = vec![Finding::error(format!("{error:#}"))];
-    findings.extend(target.disks.iter().filter_map(target::disk_in_use));
+    let mut findings: Vec<_> = target
+        .disks
+        .iter()
+        .filter_map(target::disk_in_use)
+        .collect();
+    // Of the wrong machine, no disks are known.
+    if target.ram_booted {
+        findings.insert(0, Finding::error(format!("{error:#}")));
+    }
     let plan = plan::without_disks(source, target, wishes);
     sorted(source, target, &plan, findings)
 }

@@ -173,7 +173,7 @@ const CASES: &[Spoilt] = &[
             modules: true,
         }];
     }),
-    (WARNING, "lilo: extlinux is installed", |case| {
+    (WARNING, "lilo, which is not installed anew", |case| {
         case.source.system.boot_loaders = vec!["lilo".to_owned()];
     }),
     (WARNING, "none that is known", |case| {
@@ -252,8 +252,8 @@ fn without_a_plan_all_else_is_found_too() {
     source.obstacles = vec!["the ext4 on /dev/sda2 is damaged".to_owned()];
     let mut target = target(&[GIB]);
     target.boot = BootMode::Efi;
-    target.ram_booted = false;
-    target.disks[0].in_use = Some("mounted on /".to_owned());
+    target.memory_available = 0;
+    target.disks[0].in_use = Some("mounted on /mnt".to_owned());
     let wishes = Wishes::default();
     let error = derive(&source, &target, &wishes).unwrap_err();
     let findings = check_unplanned(&source, &target, &wishes, &error);
@@ -263,7 +263,7 @@ fn without_a_plan_all_else_is_found_too() {
     for part in [
         "at least",
         "/dev/vda of the target is in use",
-        "not running in RAM",
+        "memory free",
         "damaged",
         "no kernel",
     ] {
