@@ -249,6 +249,8 @@ pub const XFS: Recipe = Recipe {
         "/swapfile",
         "/var/cache/debconf/config.dat",
         "/var/lib/initramfs-tools/*",
+        // Its time: mkinitramfs works there.
+        "/var/tmp",
     ],
 };
 
@@ -363,6 +365,8 @@ pub const EXT3: Recipe = Recipe {
         "/etc/systemd/network/*",
         "/etc/udev/rules.d/*",
         "/var/lib/initramfs-tools/*",
+        // Its time: mkinitramfs works there.
+        "/var/tmp",
     ],
 };
 
