@@ -11,6 +11,7 @@ use p2v_sys::Cmd;
 use p2v_sys::loopdev::Extent;
 
 use super::{Recipe, Source, Volume, extent};
+use crate::MIB;
 use crate::image::{self, MountedPart};
 use crate::manifest::{self, Manifest};
 
@@ -91,7 +92,10 @@ fn judge(
     one: &Manifest,
     other: &Manifest,
 ) {
-    let named: BTreeMap<&PathBuf, String> = manifest::differing(one, other).into_iter().collect();
+    let named: BTreeMap<&PathBuf, String> = manifest::differing(one, other)
+        .into_iter()
+        .filter(|(path, _)| !differ_in_small_holes(one.get(*path), other.get(*path)))
+        .collect();
     let path_of = |path: &Path| machine_path(volume, place, path);
     let may = |path: &Path| allowed(recipe, &path_of(path));
     for (path, words) in &named {
@@ -133,6 +137,18 @@ fn allowed(recipe: &Recipe, path: &Path) -> bool {
             Some(start) => path.as_os_str().as_bytes().starts_with(start.as_bytes()),
             None => path.as_os_str() == OsStr::new(pattern),
         })
+}
+
+/// Whether two small files are one but for holes, which cost more to keep
+/// there than they save.
+fn differ_in_small_holes(one: Option<&String>, other: Option<&String>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else {
+        return false;
+    };
+    let plain = |words: &str| words.replace(" with holes", "");
+    let mut words = one.split(' ').skip_while(|word| *word != "size").skip(1);
+    let size = words.next().and_then(|size| size.parse::<u64>().ok());
+    size.is_some_and(|size| size < MIB) && plain(one) == plain(other)
 }
 
 fn without_time(words: &str) -> String {
@@ -198,6 +214,11 @@ mod tests {
         both.insert(PathBuf::from("etc"), "mode 2 time 2.0".to_owned());
         assert_eq!(wrong(&before, &both), 1);
         assert_eq!(wrong(&before, &manifest(&[("etc", "mode 1 time 1.0")])), 2);
+        let of_size = |size: u64, holes: &str| manifest(&[("x", &format!("size {size}{holes}"))]);
+        let holes = " with holes";
+        assert_eq!(wrong(&of_size(5000, holes), &of_size(5000, "")), 0);
+        assert_eq!(wrong(&of_size(5000, holes), &of_size(5001, "")), 1);
+        assert_eq!(wrong(&of_size(5 << 20, holes), &of_size(5 << 20, "")), 1);
     }
 
     #[test]
