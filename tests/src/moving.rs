@@ -191,11 +191,8 @@ pub fn migrate(lab: &Lab, source: &Source, size: u64, way: Way, before: &Look) -
     })?;
     drop(machine);
     let found = step("compare the files", || moving.compare())?;
-    println!(
-        "    {} files; changed: {}",
-        found.files,
-        found.changed.join(" ")
-    );
+    let changed: Vec<&str> = found.changed.into_keys().collect();
+    println!("    {} files; changed: {}", found.files, changed.join(" "));
     let mut machine = moving.start()?;
     step("start the machine in its new place", || {
         let after = moving.look(&mut machine)?;

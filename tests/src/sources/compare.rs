@@ -20,8 +20,8 @@ use crate::manifest::{self, Manifest};
 pub struct Comparison {
     /// Files that were looked at on the source.
     pub files: usize,
-    /// The machine's paths that the fixes changed, as they may.
-    pub changed: Vec<String>,
+    /// How many files the fixes changed, as they may, by [`Recipe::changes`].
+    pub changed: BTreeMap<&'static str, usize>,
     /// All that is not as it should be.
     pub wrong: Vec<String>,
 }
@@ -97,7 +97,7 @@ fn judge(
         .filter(|(path, _)| !differ_in_small_holes(one.get(*path), other.get(*path)))
         .collect();
     let path_of = |path: &Path| machine_path(volume, place, path);
-    let may = |path: &Path| allowed(recipe, &path_of(path));
+    let may = |path: &Path| allowed(recipe, &path_of(path)).is_some();
     for (path, words) in &named {
         let shown = path_of(path);
         let parent_of_changed = || {
@@ -110,8 +110,8 @@ fn judge(
                     .keys()
                     .any(|child| child.parent() == Some(path) && may(child))
         };
-        if may(path) {
-            comparison.changed.push(shown.display().to_string());
+        if let Some(pattern) = allowed(recipe, &shown) {
+            *comparison.changed.entry(pattern).or_default() += 1;
         } else if !parent_of_changed() {
             let words: String = words.chars().take(400).collect();
             comparison.wrong.push(format!("{shown:?}: {words}"));
@@ -128,15 +128,17 @@ fn machine_path(volume: &Volume, place: &str, path: &Path) -> PathBuf {
     Path::new(place).join(below)
 }
 
-/// Whether the fixes may change it: by its name, or all names that begin so.
-fn allowed(recipe: &Recipe, path: &Path) -> bool {
+/// What of the recipe allows the fixes to change it: its name, or how it begins.
+fn allowed(recipe: &Recipe, path: &Path) -> Option<&'static str> {
+    let matches = |pattern: &str| match pattern.strip_suffix('*') {
+        Some(start) => path.as_os_str().as_bytes().starts_with(start.as_bytes()),
+        None => path.as_os_str() == OsStr::new(pattern),
+    };
     recipe
         .changes
         .iter()
-        .any(|pattern| match pattern.strip_suffix('*') {
-            Some(start) => path.as_os_str().as_bytes().starts_with(start.as_bytes()),
-            None => path.as_os_str() == OsStr::new(pattern),
-        })
+        .copied()
+        .find(|pattern| matches(pattern))
 }
 
 /// Whether two small files are one but for holes, which cost more to keep
