@@ -50,7 +50,7 @@ pub struct Look {
 pub fn ask(recipe: &Recipe, ssh: &Ssh) -> Result<String> {
     ssh.wait(LONGEST_START)?;
     wait_for_start(recipe, ssh)?;
-    let said = ssh.run(QUESTIONS)?;
+    let said = patiently(ssh, QUESTIONS)?;
     ensure!(
         Look::parse(&said).has("hostname", recipe.hostname),
         "it is not called {}: {said}",
@@ -62,8 +62,20 @@ pub fn ask(recipe: &Recipe, ssh: &Ssh) -> Result<String> {
 /// Tells the machine to switch itself off: not all hear the power button.
 pub fn switch_off(ssh: &Ssh) -> Result<()> {
     // The answer must be out before the network goes.
-    ssh.run("(sleep 1; PATH=$PATH:/sbin:/usr/sbin poweroff) >/dev/null 2>&1 </dev/null &")
-        .map(drop)
+    let line = "(sleep 1; PATH=$PATH:/sbin:/usr/sbin poweroff) >/dev/null 2>&1 </dev/null &";
+    patiently(ssh, line).map(drop)
+}
+
+/// Runs a line, again if it cannot: newer servers turn down for some seconds
+/// who connects without logging in, as those do who wait for a server.
+fn patiently(ssh: &Ssh, line: &str) -> Result<String> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match ssh.run(line) {
+            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_secs(2)),
+            result => return result,
+        }
+    }
 }
 
 fn wait_for_start(recipe: &Recipe, ssh: &Ssh) -> Result<()> {
@@ -77,7 +89,7 @@ fn wait_for_start(recipe: &Recipe, ssh: &Ssh) -> Result<()> {
         ("runlevel", &["N 2"])
     };
     loop {
-        let state = ssh.run(line)?;
+        let state = patiently(ssh, line)?;
         if ready.contains(&state.as_str()) {
             return Ok(());
         }
