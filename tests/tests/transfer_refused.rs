@@ -108,7 +108,12 @@ fn a_host_key_that_nobody_vouches_for_ends_it() {
     let output = transfer(&lab, &server, &["--status", "--host-key", &key]);
     assert_refused(&output, &report, &["127.0.0.1", "RAM"]);
     assert!(output.stdout.is_empty());
-    for wrong in [&["--progress", "loud"][..], &["--hostname", "mine"]] {
+    for wrong in [
+        &["--progress", "loud"][..],
+        &["--hostname", "mine"],
+        // The plan has its own word on that.
+        &["--plan", "plan.json", "--hostname", "keep"],
+    ] {
         let output = transfer(&lab, &server, wrong);
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     }

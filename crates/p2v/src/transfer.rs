@@ -45,8 +45,8 @@ struct TransferArgs {
     /// Write the plan to this file, to be edited
     #[arg(long, value_name = "FILE")]
     save_plan: Option<PathBuf>,
-    /// What becomes of the machine's name
-    #[arg(long, value_name = "POLICY", default_value = "keep",
+    /// What becomes of the machine's name; a plan that is given says it itself
+    #[arg(long, value_name = "POLICY", default_value = "keep", conflicts_with = "plan",
           value_parser = PossibleValuesParser::new(["keep", "instance"]))]
     hostname: String,
     /// Stop before the first write
