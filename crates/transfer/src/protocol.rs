@@ -42,9 +42,9 @@ pub enum Order {
     Prepare {
         /// What they shall be.
         plan: Box<Plan>,
-        /// Whether somebody has agreed to lose what is on them. Without it,
-        /// disks that were not made for this plan are an error.
-        erase: bool,
+        /// What somebody has agreed to lose, as it was shown. Whatever else
+        /// would be lost is an error.
+        erase: Vec<Loss>,
     },
     /// All volumes are filled: put the tree together and run the fixes.
     /// Answered by [`Fixed`].
@@ -63,6 +63,16 @@ pub enum Order {
     },
     /// Say how far the last transfer came: answered by [`Status`].
     Status,
+}
+
+/// A disk that somebody has agreed to erase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Loss {
+    /// See [`TargetDisk`].
+    pub device: String,
+    /// See [`TargetDisk`]: what was on it when it was agreed to.
+    pub holds: Vec<String>,
 }
 
 /// A line from the agent.
@@ -351,7 +361,7 @@ mod tests {
             ("{\"v\":1,\"order\":\"\\u001b[2J\"}", "u{1b}[2J"),
             ("{\"v\":1,\"order\":{\"probe\":{}}}", "something else"),
             (
-                "{\"v\":1,\"order\":{\"prepare\":{\"erase\":true}}}",
+                "{\"v\":1,\"order\":{\"prepare\":{\"erase\":[]}}}",
                 "missing field `plan`",
             ),
             (

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bench::{Bench, blocks, btrfs, ext4, partitioned, plan, swap, xfs};
-use p2v_sys::Cmd;
 use p2v_sys::partition::table::Table;
-use p2v_transfer::protocol::{self, DataOrder, DataWork, Fixed, Order, Prepared, Status, Target};
+use p2v_sys::{Cmd, LoopDevice};
+use p2v_transfer::protocol::{
+    self, DataOrder, DataWork, Fixed, Loss, Order, Prepared, Status, Target,
+};
 
 const ROOT: &str = "11111111-2222-4333-8444-555555555555";
 const HOME: &str = "22222222-2222-4333-8444-555555555555";
@@ -146,6 +148,43 @@ fn a_volume_that_is_not_there_is_made_again_alone() {
     assert!(!prepared.resumed);
     assert!(bench.volume(0, 1).join("kept").exists());
     assert!(bench.volume(0, 2).read_dir().unwrap().next().is_none());
+}
+
+/// A disk that still has the plan's stamp is not thereby free to be erased.
+#[test]
+fn consent_is_to_what_was_shown() {
+    need_root!();
+    let bench = Bench::new(&[1 << 30]);
+    let plan = usual(&bench);
+    bench.ask::<Prepared>(bench.prepare(&plan, false)).unwrap();
+    bench.power_off();
+    let shown = bench.losses();
+    // Somebody makes something else of a partition, then of the whole table.
+    let table = plan.disks[0].table.as_ref().unwrap();
+    let extent = table.partitions[1].extent(512);
+    let part = LoopDevice::attach(&bench.disk(0), extent, false).unwrap();
+    let make = Cmd::new("mkfs.ext4", "making it").args(["-q", "-F"]);
+    make.arg(part.path()).run().unwrap();
+    part.close().unwrap();
+    let refused = |erase: Vec<Loss>, said: &str| {
+        let order = Order::Prepare {
+            plan: Box::new(plan.clone()),
+            erase,
+        };
+        let text = bench.ask::<Prepared>(order).unwrap_err();
+        assert!(text.contains("nobody has agreed"), "{text}");
+        assert!(text.contains(said), "{said}: {text}");
+    };
+    refused(Vec::new(), "2 ext4");
+    refused(shown.clone(), "2 ext4");
+    let mut other = table.clone();
+    other.partitions.truncate(2);
+    other.write(&bench.disk(0)).unwrap();
+    let target: Target = bench.ask(Order::Probe).unwrap();
+    assert_eq!(target.disks[0].plan_id, Some(plan.id()));
+    refused(Vec::new(), " ext4 200.0 MiB");
+    refused(shown, " ext4 200.0 MiB");
+    bench.ask::<Prepared>(bench.prepare(&plan, true)).unwrap();
 }
 
 #[test]

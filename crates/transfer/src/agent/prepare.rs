@@ -2,7 +2,7 @@
 //! so and left as they are.
 //!
 //! A disk that was not made for the plan loses all it has, and only if somebody
-//! has agreed. It is wiped first: from then on it starts nothing. What is killed
+//! has agreed to lose just that. It is wiped first: from then on it starts nothing. What is killed
 //! midway goes on from the last thing that the disk's stamp tells.
 
 use anyhow::{Context, Result, bail};
@@ -19,7 +19,7 @@ use super::voice::Voice;
 use super::{check, volumes};
 use crate::format::make_swap;
 use crate::plan::{Fill, Plan, PlannedDisk, Volume};
-use crate::protocol::Prepared;
+use crate::protocol::{Loss, Prepared};
 
 /// What comes before the partition table in a disk's first sector: boot code.
 const BOOT_CODE: usize = 440;
@@ -33,13 +33,11 @@ struct Target<'a> {
 }
 
 /// Prepares the disks.
-pub fn run(place: &Place, plan: &Plan, erase: bool, voice: &mut Voice) -> Result<Prepared> {
+pub fn run(place: &Place, plan: &Plan, erase: &[Loss], voice: &mut Voice) -> Result<Prepared> {
     let plan_id = plan.id();
     volumes::unmount_all(place)?;
     let mut targets = recognised(place, plan, &plan_id)?;
-    if !erase {
-        refuse_losses(&targets)?;
-    }
+    refuse_losses(&targets, erase)?;
     state::keep_plan(place, plan)?;
     state::enter(place, &plan_id, Phase::Preparing, Vec::new())?;
     let mut prepared = Prepared {
@@ -74,19 +72,34 @@ fn recognised<'a>(place: &Place, plan: &'a Plan, plan_id: &str) -> Result<Vec<Ta
     plan.disks.iter().zip(disks).map(target).collect()
 }
 
-fn refuse_losses(targets: &[Target]) -> Result<()> {
+fn refuse_losses(targets: &[Target], agreed: &[Loss]) -> Result<()> {
     let mut lost = Vec::new();
-    for target in targets.iter().filter(|target| target.made == Made::Not) {
-        let content = disks::content(&target.disk)?;
-        let disk = target.disk.path.display();
-        lost.push(match content.is_empty() {
-            true => format!("{disk} (made for another plan)"),
-            false => format!("{disk} ({})", content.join(", ")),
+    for target in targets {
+        let strangers = match &target.made {
+            Made::Not => Vec::new(),
+            Made::Partitioned(stamp) => recognise::strangers(target.planned, stamp)?,
+            Made::Wiped | Made::Empty => continue,
+        };
+        if target.made != Made::Not && strangers.is_empty() {
+            continue;
+        }
+        let loss = Loss {
+            device: target.disk.path.to_string_lossy().into_owned(),
+            holds: disks::content(&target.disk)?,
+        };
+        if agreed.contains(&loss) {
+            continue;
+        }
+        lost.push(match (strangers.is_empty(), loss.holds.is_empty()) {
+            (false, _) => format!("{} ({})", loss.device, strangers.join(", ")),
+            (true, true) => format!("{} (made for another plan)", loss.device),
+            (true, false) => format!("{} ({})", loss.device, loss.holds.join(", ")),
         });
     }
     if !lost.is_empty() {
         bail!(
-            "what is on these disks would be lost, and nobody has agreed to that: {}",
+            "what is on these disks would be lost, and nobody has agreed to that: {}; if it may \
+             be, run it again, and empty them first (wipefs --all) if it does not ask",
             lost.join("; ")
         );
     }

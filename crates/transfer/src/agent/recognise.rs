@@ -69,6 +69,21 @@ pub fn volume(planned: &PlannedDisk, volume: &Volume, stamp: &Stamp) -> Result<O
     Ok(is_it.then_some(filled))
 }
 
+/// Volumes that were made once, in whose place somebody has put something else.
+pub fn strangers(planned: &PlannedDisk, stamp: &Stamp) -> Result<Vec<String>> {
+    let mut strangers = Vec::new();
+    for it in &planned.volumes {
+        let was_made = stamp.volumes.contains_key(&it.number);
+        if !was_made || volume(planned, it, stamp)?.is_some() {
+            continue;
+        }
+        if let Content::Known(found) = probe(planned, it)? {
+            strangers.push(format!("{} {}", it.name(planned), found.kind));
+        }
+    }
+    Ok(strangers)
+}
+
 /// What is there now in a volume's place, also where it is mounted.
 pub fn probe(planned: &PlannedDisk, volume: &Volume) -> Result<Content> {
     let doing = || format!("looking at {}", planned.device.display());

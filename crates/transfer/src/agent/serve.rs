@@ -69,8 +69,8 @@ impl Agent<'_> {
             }
             Order::Prepare { plan, erase } => {
                 place.check_ram_booted()?;
-                Claim::take(&mut self.claim, place, &plan.id(), erase)?;
-                value(prepare::run(place, &plan, erase, voice)?)
+                Claim::take(&mut self.claim, place, &plan.id(), !erase.is_empty())?;
+                value(prepare::run(place, &plan, &erase, voice)?)
             }
             Order::Fix { plan } => {
                 place.check_ram_booted()?;

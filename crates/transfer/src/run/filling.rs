@@ -186,7 +186,7 @@ impl<'a> Filling<'a> {
             if !std::mem::take(&mut first) {
                 let again = Order::Prepare {
                     plan: Box::new(self.plan.clone()),
-                    erase: false,
+                    erase: Vec::new(),
                 };
                 session.ask_once::<Prepared>(&again, &|_| ())?;
             }

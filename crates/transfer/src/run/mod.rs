@@ -15,7 +15,7 @@ use crate::connection::{Address, Link};
 use crate::plan::{self, Plan, Wishes};
 use crate::preflight::{self, Finding, Weight};
 use crate::progress::Form;
-use crate::protocol::{Fixed, Order, Prepared, Status, Target};
+use crate::protocol::{Fixed, Loss, Order, Prepared, Status, Target};
 use crate::report::{self, Outcome, Report};
 use crate::source::{OpenSource, Source};
 
@@ -93,11 +93,12 @@ fn with_source(request: &Request, source: &OpenSource, person: &dyn Person) -> R
         person.say("a dry run: nothing was written");
         return Ok(true);
     }
-    agree(&target, &plan, person)?;
+    let agreed = agree(&target, &plan, person)?;
     let filling = Filling::new(request, source, &plan);
     let mut transfer = Transfer {
         request,
         plan: &plan,
+        agreed,
         filling,
         session,
         report,
@@ -171,9 +172,10 @@ fn judge(findings: &[Finding], person: &dyn Person) -> Result<()> {
 }
 
 /// One confirmation, which names what will be lost.
-fn agree(target: &Target, plan: &Plan, person: &dyn Person) -> Result<()> {
+fn agree(target: &Target, plan: &Plan, person: &dyn Person) -> Result<Vec<Loss>> {
     let id = plan.id();
     let mut lost = String::new();
+    let mut agreed = Vec::new();
     for planned in &plan.disks {
         let device = planned.device.to_string_lossy();
         let Some(disk) = target.disks.iter().find(|disk| disk.device == device) else {
@@ -186,10 +188,14 @@ fn agree(target: &Target, plan: &Plan, person: &dyn Person) -> Result<()> {
         for line in &disk.holds {
             lost += &format!("\n    {line}");
         }
+        agreed.push(Loss {
+            device: disk.device.clone(),
+            holds: disk.holds.clone(),
+        });
     }
     if lost.is_empty() {
         person.say("the target's disks were made by an earlier run of this plan: it goes on there");
-        return Ok(());
+        return Ok(agreed);
     }
     let question = format!(
         "All that is on these disks of {} will be erased:{lost}\nErase them?",
@@ -199,13 +205,15 @@ fn agree(target: &Target, plan: &Plan, person: &dyn Person) -> Result<()> {
         person.agrees(&question)?,
         "not confirmed; nothing was written"
     );
-    Ok(())
+    Ok(agreed)
 }
 
 /// A transfer that has been agreed to.
 struct Transfer<'a> {
     request: &'a Request,
     plan: &'a Plan,
+    /// What may be erased, and nothing else.
+    agreed: Vec<Loss>,
     filling: Filling<'a>,
     session: Session<'a>,
     report: Report,
@@ -232,7 +240,7 @@ impl Transfer<'_> {
     fn prepare(&mut self) -> Result<()> {
         let order = Order::Prepare {
             plan: Box::new(self.plan.clone()),
-            erase: true,
+            erase: self.agreed.clone(),
         };
         self.session.ask::<Prepared>(&order, self.say).map(|_| ())
     }

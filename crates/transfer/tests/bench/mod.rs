@@ -18,7 +18,9 @@ use p2v_sys::{Cmd, LoopDevice, Mount, mount};
 use p2v_transfer::agent::{Place, serve, serve_data};
 use p2v_transfer::format::Format;
 use p2v_transfer::plan::{Fill, Plan, PlannedDisk, VERSION, Volume};
-use p2v_transfer::protocol::{self, Answer, DataOrder, Order, Request, Say};
+use p2v_transfer::protocol::{
+    self, Answer, DataOrder, Loss, Order, Request, Say, Target, TargetDisk,
+};
 use p2v_transfer::source::{Identity, MountPoint, System};
 use serde::de::DeserializeOwned;
 
@@ -121,10 +123,21 @@ impl Bench {
         file.sync_all().unwrap();
     }
 
+    /// All that is on the disks, as a probe shows it.
+    pub fn losses(&self) -> Vec<Loss> {
+        let target: Target = self.ask(Order::Probe).unwrap();
+        let loss = |disk: TargetDisk| Loss {
+            device: disk.device,
+            holds: disk.holds,
+        };
+        target.disks.into_iter().map(loss).collect()
+    }
+
+    /// With everybody's consent, or without any.
     pub fn prepare(&self, plan: &Plan, erase: bool) -> Order {
         Order::Prepare {
             plan: Box::new(plan.clone()),
-            erase,
+            erase: if erase { self.losses() } else { Vec::new() },
         }
     }
 
