@@ -92,7 +92,22 @@ pub fn receive(
     from_sender: impl Read + Send,
     to_sender: impl Write + Send,
 ) -> Result<Progress> {
-    receive::receive(top, &[], from_sender, to_sender)
+    receive::receive(top, &[], None, from_sender, to_sender)
+}
+
+/// The same, and files that were last changed in this time (nanoseconds of the
+/// receiver's clock) get their contents anew, whatever size and time they have: power that is cut before
+/// contents are on the medium may leave zeros in their place.
+///
+/// # Errors
+/// As [`receive`].
+pub fn receive_doubting(
+    top: &Path,
+    doubt: Option<std::ops::Range<i64>>,
+    from_sender: impl Read + Send,
+    to_sender: impl Write + Send,
+) -> Result<Progress> {
+    receive::receive(top, &[], doubt, from_sender, to_sender)
 }
 
 /// The same, and what is named in `keep` (paths from the top, as
@@ -106,7 +121,7 @@ pub fn receive_keeping(
     from_sender: impl Read + Send,
     to_sender: impl Write + Send,
 ) -> Result<Progress> {
-    receive::receive(top, keep, from_sender, to_sender)
+    receive::receive(top, keep, None, from_sender, to_sender)
 }
 
 /// A difference between two trees.

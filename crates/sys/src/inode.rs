@@ -37,6 +37,8 @@ pub struct Inode {
     pub stored: u64,
     /// When it was last modified: seconds and nanoseconds.
     pub modified: (i64, u32),
+    /// When anything of it was last changed: nanoseconds.
+    pub changed: i64,
     /// `STATX_ATTR_...`
     pub attributes: u64,
     /// Which of those the filesystem knows.
@@ -87,6 +89,11 @@ fn statx(directory: i32, path: &CStr, flags: i32) -> nix::Result<Inode> {
         size: found.stx_size,
         stored: found.stx_blocks * 512,
         modified: (found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec),
+        changed: found
+            .stx_ctime
+            .tv_sec
+            .saturating_mul(1_000_000_000)
+            .saturating_add(i64::from(found.stx_ctime.tv_nsec)),
         attributes: found.stx_attributes,
         attributes_known: found.stx_attributes_mask,
     })

@@ -55,7 +55,7 @@ pub fn answer(
     to: &mut FrameWriter<impl Write + Send>,
 ) -> Result<()> {
     let answerer = Answerer {
-        receiver: Receiver::new(dirs, exclude)?,
+        receiver: Receiver::new(dirs, exclude, None)?,
         differences: Differences::default(),
         contents: Mutex::default(),
         inodes: Mutex::default(),

@@ -93,6 +93,12 @@ pub fn time_of(name: &OsStr, wanted: &Metadata) -> Result<()> {
     utimensat(AT_FDCWD, name, &accessed, &modified, flags).context("setting the times")
 }
 
+/// Makes its time another one than any that is wanted.
+pub fn forget_time(name: &OsStr) -> Result<()> {
+    let (never, flags) = (TimeSpec::new(0, 1), UtimensatFlags::NoFollowSymlink);
+    utimensat(AT_FDCWD, name, &never, &never, flags).context("setting the times")
+}
+
 fn repair_extended(name: &OsStr, wanted: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
     let found = inode::extended(name).context("reading the extended attributes")?;
     for (attribute, _) in found.iter().filter(|(name, _)| is_kept_attribute(name)) {

@@ -12,6 +12,7 @@ mod remove;
 pub mod state;
 
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -66,6 +67,7 @@ pub fn read_hello(from: &mut FrameReader<impl Read>) -> Result<Hello> {
 pub fn receive(
     top: &Path,
     keep: &[&str],
+    doubt: Option<Range<i64>>,
     from_sender: impl Read + Send,
     to_sender: impl Write + Send,
 ) -> Result<Progress> {
@@ -87,7 +89,8 @@ pub fn receive(
         crate::compare::answer(&dirs, &exclude, &mut from, &mut to)?;
         return Ok(Progress::default());
     }
-    run(&dirs, &exclude, &mut from, &mut to)
+    let receiver = Receiver::new(&dirs, &exclude, doubt)?;
+    run(&receiver, &mut from, &mut to)
 }
 
 /// Tells the sender why nothing comes of it.
@@ -115,12 +118,10 @@ fn begin(
 }
 
 fn run(
-    dirs: &Dirs,
-    exclude: &Exclude,
+    receiver: &Receiver,
     from: &mut FrameReader<impl Read + Send>,
     to: &mut FrameWriter<impl Write + Send>,
 ) -> Result<Progress> {
-    let receiver = Receiver::new(dirs, exclude)?;
     let answers = Queue::new(usize::MAX);
     let writers = contents::Writers::new();
     let end = || {
@@ -132,17 +133,17 @@ fn run(
     std::thread::scope(|scope| {
         let answerer = scope.spawn(|| answer(to, &answers, &failure));
         let comparers = [(); THREADS]
-            .map(|()| scope.spawn(|| failure.watch(explain(place::work(&receiver, &answers)))));
+            .map(|()| scope.spawn(|| failure.watch(explain(place::work(receiver, &answers)))));
         let writing = writers
             .queues()
-            .map(|queue| scope.spawn(|| failure.watch(explain(contents::work(&receiver, queue)))));
-        failure.watch(read_all(from, &receiver, &writers));
+            .map(|queue| scope.spawn(|| failure.watch(explain(contents::work(receiver, queue)))));
+        failure.watch(read_all(from, receiver, &writers));
         receiver.end();
         comparers.into_iter().for_each(join);
         writers.end();
         writing.into_iter().for_each(join);
         if failure.message().is_none() {
-            let finishing = scope.spawn(|| failure.watch(explain(finish::finish(&receiver))));
+            let finishing = scope.spawn(|| failure.watch(explain(finish::finish(receiver))));
             join(finishing);
         }
         answers.end();

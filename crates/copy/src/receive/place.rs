@@ -146,6 +146,11 @@ impl Here<'_, '_> {
             if self.is_same(&entry, &found, id)? {
                 return self.keep(entry, &found, excluded.node()).map(|()| false);
             }
+            if self.is_doubtful(&found) && found.nlink > 1 {
+                // Nor shall its other names be believed, from now on.
+                metadata::unlock(entry.name(), &found)?;
+                metadata::forget_time(entry.name())?;
+            }
             remove(entry.name(), &found)?;
         }
         self.state.touch();
@@ -170,12 +175,20 @@ impl Here<'_, '_> {
             }
             What::File { size: 0, .. } => found.size == 0,
             What::File { size, .. } => {
-                found.size == *size && found.modified == entry.metadata.modified
+                found.size == *size
+                    && found.modified == entry.metadata.modified
+                    && !self.is_doubtful(found)
             }
             What::Symlink(target) => readlink(entry.name())?.as_bytes() == target,
             What::Device(device) => found.rdev == *device,
             What::Other => true,
         })
+    }
+
+    /// Whether its size and time say nothing of its contents.
+    fn is_doubtful(&self, found: &Inode) -> bool {
+        let doubt = self.receiver.doubt.as_ref();
+        found.kind() == libc::S_IFREG && doubt.is_some_and(|doubt| doubt.contains(&found.changed))
     }
 
     fn keep(&mut self, entry: Entry, found: &Inode, excluded: Option<usize>) -> Result<()> {

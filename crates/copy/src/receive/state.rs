@@ -1,6 +1,7 @@
 //! What all threads of a receiver know, and in which order they work.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -73,6 +74,8 @@ pub struct Receiver<'a> {
     pub dirs: &'a Dirs,
     /// What is left alone.
     pub exclude: &'a Exclude,
+    /// A time: a file that was last changed then may hold anything.
+    pub doubt: Option<Range<i64>>,
     /// Whether subvolumes can be made here.
     pub is_btrfs: bool,
     jobs: Mutex<Jobs>,
@@ -99,7 +102,7 @@ pub struct Receiver<'a> {
 
 impl<'a> Receiver<'a> {
     /// For the tree of `dirs`.
-    pub fn new(dirs: &'a Dirs, exclude: &'a Exclude) -> Result<Self> {
+    pub fn new(dirs: &'a Dirs, exclude: &'a Exclude, doubt: Option<Range<i64>>) -> Result<Self> {
         let kind = fstatfs(dirs.top()).context("asking for the filesystem's type")?;
         let top = Directory {
             excluded: Some(0),
@@ -112,6 +115,7 @@ impl<'a> Receiver<'a> {
         Ok(Self {
             dirs,
             exclude,
+            doubt,
             is_btrfs: kind.filesystem_type().0 == btrfs::MAGIC,
             jobs: Mutex::new(jobs),
             changed: Condvar::new(),

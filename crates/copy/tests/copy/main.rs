@@ -7,3 +7,4 @@ mod common;
 mod compare;
 mod files;
 mod filesystems;
+mod power;

@@ -59,10 +59,19 @@ impl Claim {
         Ok(())
     }
 
-    /// This process's claim to fill a volume, beside others that do.
+    /// This process's claim to fill a volume, beside others that do so for the
+    /// same plan.
     pub fn to_fill(place: &Place, plan_id: &str) -> Result<Self> {
         place.make()?;
-        Registry::open(place)?.enter(plan_id, true)
+        let registry = Registry::open(place)?;
+        if let Some((_, agent)) = registry
+            .others()?
+            .iter()
+            .find(|(_, it)| it.plan_id != plan_id)
+        {
+            bail!(refusal(agent));
+        }
+        registry.enter(plan_id, true)
     }
 }
 
@@ -120,27 +129,36 @@ impl Registry {
     }
 
     fn end_others(&self, plan_id: &str, over_others: bool) -> Result<()> {
-        let doing = || format!("reading {}", self.directory.display());
-        for entry in std::fs::read_dir(&self.directory).with_context(doing)? {
-            let file = entry.with_context(doing)?.path();
-            let Some(agent) = living(&file)? else {
-                continue;
-            };
-            if agent.pid == std::process::id() as i32 {
-                continue;
-            }
+        for (file, agent) in self.others()? {
             if agent.plan_id != plan_id && !over_others {
-                bail!(
-                    "another transfer, of plan {}, is at work here (process {}): wait for its \
-                     end, or end it",
-                    agent.plan_id,
-                    agent.pid
-                );
+                bail!(refusal(&agent));
             }
             end(&agent, &file)?;
         }
         Ok(())
     }
+
+    /// Agents that work, but for this process.
+    fn others(&self) -> Result<Vec<(PathBuf, Agent)>> {
+        let doing = || format!("reading {}", self.directory.display());
+        let mut others = Vec::new();
+        for entry in std::fs::read_dir(&self.directory).with_context(doing)? {
+            let file = entry.with_context(doing)?.path();
+            if let Some(agent) = living(&file)? {
+                if agent.pid != std::process::id() as i32 {
+                    others.push((file, agent));
+                }
+            }
+        }
+        Ok(others)
+    }
+}
+
+fn refusal(agent: &Agent) -> String {
+    format!(
+        "another transfer, of plan {}, is at work here (process {}): wait for its end, or end it",
+        agent.plan_id, agent.pid
+    )
 }
 
 /// The agent whose file this is; `None`, and the file is gone, if it has ended.

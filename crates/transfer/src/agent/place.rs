@@ -61,6 +61,22 @@ impl Place {
         self.run.join("root")
     }
 
+    /// What tells this start of the machine from others.
+    pub(super) fn boot(&self) -> Result<String> {
+        const FILE: &str = "/proc/sys/kernel/random/boot_id";
+        match self.only {
+            None => std::fs::read_to_string(FILE).with_context(|| format!("reading {FILE}")),
+            // A test that restarts its machine makes the directory anew.
+            Some(_) => {
+                let file = self.run.join("boot");
+                if !file.exists() {
+                    std::fs::write(&file, format!("{:?}", std::time::SystemTime::now()))?;
+                }
+                Ok(std::fs::read_to_string(file)?)
+            }
+        }
+    }
+
     /// Whether the machine runs in RAM, and p2v put it there.
     pub(super) fn is_ram_booted(&self) -> bool {
         self.only.is_some() || self.check_ram_booted().is_ok()

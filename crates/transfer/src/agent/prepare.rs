@@ -5,9 +5,11 @@
 //! has agreed to lose just that. It is wiped first: from then on it starts nothing. What is killed
 //! midway goes on from the last thing that the disk's stamp tells.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use p2v_sys::disk::Disk as Claimed;
-use p2v_sys::interrupt;
+use p2v_sys::{Cmd, interrupt};
 
 use super::devices::Device;
 use super::disks::{self, Disk};
@@ -23,6 +25,9 @@ use crate::protocol::{Loss, Prepared};
 
 /// What comes before the partition table in a disk's first sector: boot code.
 const BOOT_CODE: usize = 440;
+
+/// How long e2fsck may take on a large disk.
+const LONGEST_MENDING: Duration = Duration::from_secs(3600);
 
 /// A planned disk, the one that it is, and where it keeps its stamp.
 struct Target<'a> {
@@ -127,14 +132,19 @@ fn prepare_disk(
     for volume in &planned.volumes {
         let name = volume.name(planned);
         match recognise::volume(planned, volume, &stamp)? {
-            Some(Filled::Copied) => prepared.complete.push(name),
-            Some(Filled::Formatted) => {}
+            Some(filled) => {
+                mend(planned, volume).with_context(|| format!("mending {name}"))?;
+                if filled == Filled::Copied {
+                    prepared.complete.push(name);
+                }
+            }
             None => {
                 interrupt::check()?;
                 prepared.resumed = false;
                 voice.note(format!("formatting {name}: {}", what(volume)))?;
                 format(planned, volume).with_context(|| format!("formatting {name}"))?;
                 stamp.volumes.insert(volume.number, Filled::Formatted);
+                stamp.written.remove(&volume.number);
                 target.spot.write(&stamp)?;
             }
         }
@@ -200,6 +210,27 @@ fn format(planned: &PlannedDisk, volume: &Volume) -> Result<()> {
         Fill::Swap => make_swap(device.path(), &volume.identity)?,
         Fill::Blocks { .. } | Fill::Reserved => {}
     }
+    flush(&device)?;
+    device.close()
+}
+
+/// What a power cut has left of a filesystem without a journal must be put in
+/// order before anything is written to it; of one that was unmounted, e2fsck
+/// only looks at the mark.
+fn mend(planned: &PlannedDisk, volume: &Volume) -> Result<()> {
+    let Fill::Files { format, .. } = &volume.fill else {
+        return Ok(());
+    };
+    if !format.kind.starts_with("ext") {
+        return Ok(());
+    }
+    let device = Device::of(planned, volume)?;
+    // 1: there was something to mend, and it is mended.
+    Cmd::new("e2fsck", "putting the filesystem in order")
+        .arg("-y")
+        .arg(device.path())
+        .timeout(LONGEST_MENDING)
+        .read_answer(&[1])?;
     flush(&device)?;
     device.close()
 }

@@ -12,11 +12,12 @@ use super::stamp;
 use crate::protocol::{Target, TargetDisk, TargetNic};
 
 /// What preparing disks and running the fixes can take.
-const TOOLS: [&str; 7] = [
+const TOOLS: [&str; 8] = [
     "sfdisk",
     "blkid",
     "chroot",
     "mke2fs",
+    "e2fsck",
     "mkfs.xfs",
     "mkfs.btrfs",
     "mkswap",

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,58 @@ pub struct Stamp {
     pub plan_id: String,
     /// Volumes by their number, those that are there.
     pub volumes: BTreeMap<u32, Filled>,
+    /// What may be believed of volumes that are filled file by file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub written: BTreeMap<u32, Written>,
+}
+
+/// Until when what was written to a volume is on its medium. Times are those at
+/// which a file was last changed there, in nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Written {
+    /// Which start of the machine writes to it.
+    boot: String,
+    /// What was changed before is on the medium.
+    sound: i64,
+    /// What was changed then, by earlier starts, may not be: from, and before.
+    doubt: Option<(i64, i64)>,
+}
+
+impl Written {
+    /// Of a volume that is going to be written to, at the time `now` by this
+    /// start of the machine; `before` is what was known of it.
+    pub fn begun(before: Option<&Self>, boot: &str, now: i64) -> Self {
+        let doubt = before.and_then(|before| match before.boot == boot {
+            true => before.doubt,
+            false => {
+                let from = before.doubt.map_or(before.sound, |(from, _)| from);
+                // A clock that was put back tells no end.
+                Some((from, if now > from { now } else { i64::MAX }))
+            }
+        });
+        Self {
+            boot: boot.to_owned(),
+            sound: before
+                .filter(|it| it.boot == boot)
+                .map_or(now, |it| it.sound),
+            doubt,
+        }
+    }
+
+    /// What may hold anything.
+    pub fn doubt(&self) -> Option<Range<i64>> {
+        self.doubt.map(|(from, end)| from..end)
+    }
+
+    /// All that was changed before is on the medium; what is in doubt, only if
+    /// the copy is `complete`.
+    pub fn synced(&mut self, before: i64, complete: bool) {
+        self.sound = before;
+        if complete {
+            self.doubt = None;
+        }
+    }
 }
 
 /// How far a volume came.
@@ -221,6 +274,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_power_cut_leaves_is_doubted_until_a_copy_is_complete() {
+        let mut first = Written::begun(None, "1", 100);
+        assert_eq!(first.doubt(), None);
+        first.synced(130, false);
+        assert_eq!(Written::begun(Some(&first), "1", 150), first);
+        let mut second = Written::begun(Some(&first), "2", 200);
+        assert_eq!(second.doubt(), Some(130..200));
+        second.synced(230, false);
+        assert_eq!(
+            Written::begun(Some(&second), "2", 250).doubt(),
+            Some(130..200)
+        );
+        let third = Written::begun(Some(&second), "3", 300);
+        assert_eq!(third.doubt(), Some(130..300));
+        second.synced(240, true);
+        assert_eq!(Written::begun(Some(&second), "2", 250).doubt(), None);
+        let set_back = Written::begun(Some(&second), "3", 5);
+        assert_eq!(set_back.doubt(), Some(240..i64::MAX));
+    }
+
+    #[test]
     fn a_damaged_one_counts_for_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk");
@@ -230,6 +304,7 @@ mod tests {
         let stamp = Stamp {
             plan_id: "abc".to_owned(),
             volumes: [(1, Filled::Copied), (5, Filled::Formatted)].into(),
+            written: [(1, Written::begun(None, "boot", 7))].into(),
         };
         spot.write(&stamp).unwrap();
         assert_eq!(spot.read().unwrap(), Some(stamp.clone()));
