@@ -117,7 +117,7 @@ fn say_status(phase: &str, lines: &[String]) -> Result<u8> {
         text.push('\n');
     }
     std::io::stdout()
-        .write_all(text.as_bytes())
+        .write_all(printable(&text).as_bytes())
         .context("writing the status")?;
     Ok(0)
 }
@@ -174,6 +174,12 @@ impl TransferArgs {
     }
 }
 
+/// What comes from disks and from the other machine must not steer a terminal.
+fn printable(text: &str) -> String {
+    let plain = |c: char| if c.is_control() && c != '\n' { '?' } else { c };
+    text.chars().map(plain).collect()
+}
+
 /// The person at the terminal, if there is one.
 struct Terminal {
     /// Whether what is erased needs no word.
@@ -183,7 +189,7 @@ struct Terminal {
 impl Person for Terminal {
     fn say(&self, text: &str) {
         // A closed standard error leaves nobody to tell.
-        let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+        let _ = writeln!(std::io::stderr(), "{}", printable(text.trim_end()));
     }
 
     fn agrees(&self, question: &str) -> Result<bool> {
@@ -214,12 +220,21 @@ impl Person for Terminal {
 impl Terminal {
     fn asked(&self, question: &str) -> Result<bool> {
         let mut err = std::io::stderr();
-        write!(err, "{question} Type yes: ").context("asking")?;
+        write!(err, "{} Type yes: ", printable(question)).context("asking")?;
         err.flush().context("asking")?;
         let mut answer = String::new();
         std::io::stdin()
             .read_line(&mut answer)
             .context("reading the answer")?;
         Ok(answer.trim() == "yes")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn nobody_else_steers_the_terminal() {
+        let text = "label \u{1b}]0;owned\u{7}\r\nerase? \u{9b}2J";
+        assert_eq!(super::printable(text), "label ?]0;owned??\nerase? ?2J");
     }
 }
