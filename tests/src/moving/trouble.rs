@@ -51,7 +51,10 @@ pub fn migrate(lab: &Lab, source: &Source, size: u64, before: &Look) -> Result<(
         machine.console().expect("p2v: ready", LONGEST_BOOT)?;
         Ok(machine)
     })?;
-    step("move what is missing", || {
+    step("copy what is missing ahead, and compare", || {
+        ahead(&moving, machine.ssh_port())
+    })?;
+    step("move", || {
         let way = Unreliable::to(machine.ssh_port(), 0, 0)?;
         let outcome = moving.transfer(way.port(), &[])?;
         ensure!(outcome.status.success(), "{}", outcome.log);
@@ -69,6 +72,19 @@ pub fn migrate(lab: &Lab, source: &Source, size: u64, before: &Look) -> Result<(
         ensure!(worse.is_empty(), "{}", worse.join("\n"));
         Ok(())
     })
+}
+
+/// A copy that only goes ahead: the target stays as it is, and knows it.
+fn ahead(moving: &Moving, port: u16) -> Result<()> {
+    for (options, word) in [
+        (&["--seed", "--verify"][..], "both sides are equal"),
+        (&["--status"], "filled"),
+    ] {
+        let outcome = moving.transfer(port, options)?;
+        ensure!(outcome.status.success(), "{}", outcome.log);
+        ensure!(outcome.log.contains(word), "{word}: {}", outcome.log);
+    }
+    moving.source_is_untouched()
 }
 
 fn add_small_files(source: &Source) -> Result<()> {
