@@ -134,7 +134,7 @@ fn next(report: &Report) -> Option<String> {
             "next: mend what keeps it from starting, then run the same command again".to_owned()
         }
         Outcome::Seeded => {
-            "next: stop the old machine's services, then run the same command without --seed"
+            "next: once nothing changes on the source any more, run the same command without --seed"
                 .to_owned()
         }
         Outcome::Failed => {
