@@ -13,10 +13,11 @@ use anyhow::{Context, Result, ensure};
 use nix::unistd::syncfs;
 use p2v_copy::SendOptions;
 use p2v_sys::Cmd;
+use p2v_tests::peer::debootstrap::InstanceDebootstrap;
 use p2v_tests::progress::step;
 use p2v_tests::sshd::{Place, Sshd};
 use p2v_tests::table::{Measure, median};
-use p2v_tests::{Created, GIB, Instance, Lab};
+use p2v_tests::{GIB, Instance, Lab, image};
 use p2v_transfer::connection::{Address, Link};
 use p2v_transfer::protocol::{self, DataOrder, DataWork};
 
@@ -40,12 +41,12 @@ pub fn far_end(top: &Path) -> Result<()> {
 }
 
 /// Measures all of it.
-pub fn measures(lab: &Lab, rounds: usize) -> Result<Vec<Measure>> {
+pub fn measures(lab: &Lab, peer: &InstanceDebootstrap, rounds: usize) -> Result<Vec<Measure>> {
     let disk = lab.disk("copied.img", 3 * GIB)?;
-    let created = step("a root to copy", || {
-        Created::make(lab, &Instance::new("copy.example.org", &disk))
+    step("a root to copy", || {
+        peer.create(&Instance::new("copy.example.org", &disk))
     })?;
-    let root = created.mount(lab)?;
+    let root = image::MountedPart::new(&disk, image::whole(&disk)?, "ext4", lab.dir())?;
     let there = lab.dir().join("copied");
     let bench = Copies {
         lab,

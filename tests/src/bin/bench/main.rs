@@ -76,9 +76,6 @@ fn run(args: &Args) -> Result<bool> {
 }
 
 fn measure(lab: &Lab, args: &Args) -> Result<Vec<Measure>> {
-    if args.copies {
-        return copies::measures(lab, args.rounds);
-    }
     println!("Preparing (what can be kept for the next run is):");
     let ours = Ours::prepare(lab)?;
     let peer = step("the peer's bootstrap root", || {
@@ -86,10 +83,13 @@ fn measure(lab: &Lab, args: &Args) -> Result<Vec<Measure>> {
         peer.warm_up(lab.dir())?;
         Ok(peer)
     })?;
+    if args.copies {
+        return copies::measures(lab, &peer, args.rounds);
+    }
     println!("Measuring, {} rounds, {} boots:", args.rounds, args.boots);
     let mut measures = vec![creates::creates(lab, &peer, args.rounds)?];
     measures.extend(backups::measures(lab, &peer, args.rounds)?);
-    measures.extend(copies::measures(lab, args.rounds)?);
+    measures.extend(copies::measures(lab, &peer, args.rounds)?);
     if args.boots == 0 {
         return Ok(measures);
     }
