@@ -56,6 +56,9 @@ pub enum Order {
     Finish {
         /// The plan.
         plan: Box<Plan>,
+        /// Whether the system is as it shall be: then no later transfer goes on
+        /// with its disks unasked. Else the volumes keep what tells whose they are.
+        complete: bool,
         /// Whether to restart into the new system.
         restart: bool,
         /// What to say on the console.

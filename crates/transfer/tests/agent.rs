@@ -386,12 +386,13 @@ fn the_system_is_put_together_and_repaired() {
     );
     assert!(fstab.contains(&format!("UUID={HOME} /srv/data")), "{fstab}");
     assert!(top.join("@/var/srv/data").is_dir());
-    let finish = |restart| Order::Finish {
+    let finish = |complete| Order::Finish {
         plan: Box::new(plan.clone()),
-        restart,
+        complete,
+        restart: false,
         summary: vec!["done \u{1b}[2J".to_owned()],
     };
-    // It may go on after this, but not once it has started.
+    // It may go on after this, but not once the system may have started.
     bench.ask::<()>(finish(false)).unwrap();
     assert!(bench.mounts().is_empty());
     let prepared: Prepared = bench.ask(bench.prepare(&plan, false)).unwrap();

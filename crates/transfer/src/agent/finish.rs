@@ -17,19 +17,28 @@ use crate::plan::Plan;
 /// The answer must be on its way before the network goes.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How it ends.
+#[derive(Debug, Clone, Copy)]
+pub struct End {
+    /// Whether the system is as it shall be.
+    pub complete: bool,
+    /// Whether it is started now.
+    pub restart: bool,
+}
+
 /// Lets go of the disks; they are as they will start.
 pub fn run(
     place: &Place,
     plan: &Plan,
-    will_restart: bool,
+    end: End,
     summary: &[String],
     voice: &mut Voice,
 ) -> Result<()> {
     volumes::unmount_all(place)?;
     let disks = check::plan(place, plan)?;
     state::check_plan(place, plan)?;
-    if will_restart {
-        // The system that starts now changes: no transfer may go on with it.
+    if end.complete || end.restart {
+        // Once the system has started, it changes: no transfer may go on with it.
         for (planned, disk) in plan.disks.iter().zip(disks) {
             Spot::of(place, planned, disk.size).wipe()?;
         }
@@ -41,9 +50,10 @@ pub fn run(
     if place.only().is_none() {
         p2v_ramboot::ready::show(&text);
     }
-    voice.note(match will_restart {
-        true => "restarting",
-        false => "everything is unmounted; the instance may be restarted",
+    voice.note(match (end.restart, end.complete) {
+        (true, _) => "restarting",
+        (false, true) => "everything is unmounted; the instance may be restarted",
+        (false, false) => "everything is unmounted",
     })
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow};
 use p2v_sys::interrupt;
 
 use super::claim::Claim;
+use super::finish::End;
 use super::place::Place;
 use super::voice::{Voice, value};
 use super::{finish, fix, prepare, probe, state};
@@ -79,12 +80,14 @@ impl Agent<'_> {
             }
             Order::Finish {
                 plan,
+                complete,
                 restart,
                 summary,
             } => {
                 place.check_ram_booted()?;
                 Claim::take(&mut self.claim, place, &plan.id(), false)?;
-                finish::run(place, &plan, restart, &summary, voice)?;
+                let end = End { complete, restart };
+                finish::run(place, &plan, end, &summary, voice)?;
                 self.restart = restart;
                 value(())
             }

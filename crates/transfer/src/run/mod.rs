@@ -262,12 +262,17 @@ impl Transfer<'_> {
         told.end(Ok(()));
         let order = Order::Finish {
             plan: Box::new(self.plan.clone()),
+            complete: self.is_good(),
             restart: self.report.restarted,
             summary: report::summary(&told),
         };
         self.session
             .ask::<serde_json::Value>(&order, self.say)
             .map(|_| ())
+            .context(
+                "the system is moved and repaired, but the target's last answer did not come: \
+                 look at the instance's console whether it has restarted",
+            )
     }
 
     /// Whether the system equals the source's and nothing is known that keeps
