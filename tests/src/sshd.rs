@@ -4,14 +4,14 @@
 //! It ends with its guard, and with this process however that dies; the link
 //! goes with it, since its network namespace is the server's own.
 
-use std::io::Write;
-use std::net::IpAddr;
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 use p2v_sys::Cmd;
 
 use crate::qemu;
@@ -83,6 +83,37 @@ impl Sshd {
     /// The port to connect to.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// How long a bare connection over its link takes to carry so many bytes to
+    /// the server's side.
+    pub fn carry(&self, bytes: u64) -> Result<Duration> {
+        let listener = TcpListener::bind((NEAR, 0)).context("listening on the link")?;
+        let port = listener
+            .local_addr()
+            .context("listening on the link")?
+            .port();
+        let begun = Instant::now();
+        let sender = std::thread::spawn(move || -> std::io::Result<()> {
+            let (mut stream, _) = listener.accept()?;
+            std::io::copy(&mut std::io::repeat(b'x').take(bytes), &mut stream)?;
+            Ok(())
+        });
+        let taken = Cmd::new("nsenter", "taking bytes on the link's far side")
+            .args([
+                "--net",
+                "--target",
+                &self.child.id().to_string(),
+                "--",
+                "bash",
+                "-c",
+            ])
+            .arg(format!("wc --bytes < /dev/tcp/{NEAR}/{port}"))
+            .read()?;
+        ensure!(taken.trim() == bytes.to_string(), "only {taken} bytes came");
+        let sent = sender.join().map_err(|_| anyhow!("the sender panicked"))?;
+        sent.context("sending on the link")?;
+        Ok(begun.elapsed())
     }
 
     /// Its host key's fingerprint, `SHA256:...`.
