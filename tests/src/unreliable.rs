@@ -22,6 +22,7 @@ struct State {
     every: u64,
     cuts_to_come: usize,
     cuts: usize,
+    there: u16,
     passed: u64,
     connections: Vec<TcpStream>,
 }
@@ -36,6 +37,7 @@ impl Unreliable {
             every,
             cuts_to_come: cuts,
             cuts: 0,
+            there: port,
             passed: 0,
             connections: Vec::new(),
         };
@@ -47,7 +49,7 @@ impl Unreliable {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let carrier = carrier.clone();
-                std::thread::spawn(move || carrier.carry(&stream, port));
+                std::thread::spawn(move || carrier.carry(&stream));
             }
         });
         Ok(way)
@@ -56,6 +58,11 @@ impl Unreliable {
     /// Where to connect to.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Leads those who connect from now on to another port.
+    pub fn lead_to(&self, port: u16) {
+        self.state().there = port;
     }
 
     /// How often it has broken.
@@ -83,7 +90,8 @@ impl Unreliable {
     }
 
     /// Failures end the connection, which is all that either side can be told.
-    fn carry(&self, stream: &TcpStream, port: u16) {
+    fn carry(&self, stream: &TcpStream) {
+        let port = self.state().there;
         let Ok(there) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
             return;
         };

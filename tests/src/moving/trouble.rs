@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{LONGEST_BOOT, LONGEST_STOP, LONGEST_TRANSFER, Moving, RAM, Running};
+use crate::outcome::Outcome;
 use crate::progress::step;
 use crate::qemu::{Boot, Machine, MachineSpec};
 use crate::sources::{Look, Source, extent};
@@ -43,7 +44,7 @@ pub fn migrate(lab: &Lab, source: &Source, size: u64, before: &Look) -> Result<(
     })?;
     let machine = step("start it into RAM", || moving.start_ready())?;
     step("kill the transfer", || kill_transfer(&moving, &machine))?;
-    step("kill the agents, then cut the target's power", || {
+    let (running, way) = step("kill the agents, cut the target's power", || {
         kill_agents_and_power(&moving, machine)
     })?;
     let mut machine = step("start the target by the initrd without a disk", || {
@@ -51,10 +52,15 @@ pub fn migrate(lab: &Lab, source: &Source, size: u64, before: &Look) -> Result<(
         machine.console().expect("p2v: ready", LONGEST_BOOT)?;
         Ok(machine)
     })?;
-    step("copy what is missing ahead, and compare", || {
-        ahead(&moving, machine.ssh_port())
+    step("the transfer goes on by itself, and compares", || {
+        way.lead_to(machine.ssh_port());
+        let outcome = running.finish(LONGEST_TRANSFER)?;
+        ensure!(outcome.status.success(), "{}", outcome.log);
+        says(&outcome, "both sides are equal")?;
+        let status = moving.transfer(machine.ssh_port(), &["--status"])?;
+        says(&status, "filled")
     })?;
-    step("move", || {
+    step("move what has changed by then", || {
         let way = Unreliable::to(machine.ssh_port(), 0, 0)?;
         let outcome = moving.transfer(way.port(), &[])?;
         ensure!(outcome.status.success(), "{}", outcome.log);
@@ -74,17 +80,9 @@ pub fn migrate(lab: &Lab, source: &Source, size: u64, before: &Look) -> Result<(
     })
 }
 
-/// A copy that only goes ahead: the target stays as it is, and knows it.
-fn ahead(moving: &Moving, port: u16) -> Result<()> {
-    for (options, word) in [
-        (&["--seed", "--verify"][..], "both sides are equal"),
-        (&["--status"], "filled"),
-    ] {
-        let outcome = moving.transfer(port, options)?;
-        ensure!(outcome.status.success(), "{}", outcome.log);
-        ensure!(outcome.log.contains(word), "{word}: {}", outcome.log);
-    }
-    moving.source_is_untouched()
+fn says(outcome: &Outcome, words: &str) -> Result<()> {
+    ensure!(outcome.log.contains(words), "no {words:?}: {}", outcome.log);
+    Ok(())
 }
 
 fn add_small_files(source: &Source) -> Result<()> {
@@ -136,10 +134,11 @@ fn too_small(moving: &Moving, diskless: &Boot) -> Result<()> {
     Ok(())
 }
 
-/// Starts a transfer and waits until some of it has arrived.
+/// Starts a copy that only goes ahead, and waits until some has arrived.
 fn partly(moving: &Moving, port: u16) -> Result<(Running, Unreliable)> {
     let way = Unreliable::to(port, 0, 0)?;
-    let running = Running::start(&mut moving.command(way.port()), moving.lab.dir())?;
+    let mut command = moving.command(way.port());
+    let running = Running::start(command.args(["--seed", "--verify"]), moving.lab.dir())?;
     way.wait_for(BEFORE_TROUBLE, LONGEST_WAIT)
         .with_context(|| running.said())?;
     Ok((running, way))
@@ -152,26 +151,17 @@ fn kill_transfer(moving: &Moving, machine: &Machine) -> Result<()> {
     moving.source_is_untouched()
 }
 
-/// The agents' end is one from which a transfer recovers by itself; the
-/// target's end is not, if nobody starts it again.
-fn kill_agents_and_power(moving: &Moving, machine: Machine) -> Result<()> {
+/// Goes on with the transfer, kills its agents, and takes the target's power
+/// when it has recovered from that. It goes on trying.
+fn kill_agents_and_power(moving: &Moving, machine: Machine) -> Result<(Running, Unreliable)> {
     let (running, way) = partly(moving, machine.ssh_port())?;
+    let said = running.said();
+    ensure!(said.contains("goes on there"), "it began anew: {said}");
     let state = moving.lab.state_of(&moving.created.name);
     let ssh = Ssh::new(machine.ssh_port(), moving.lab.key(), &state)?;
     ssh.run("pkill -KILL -f '[p]2v agent'")?;
     let passed = way.passed();
     way.wait_for(passed + BEFORE_TROUBLE, LONGEST_WAIT)
         .with_context(|| running.said())?;
-    drop(machine);
-    // It tries again for a while, or says that it cannot.
-    match running.finish(LONGEST_TRANSFER) {
-        Ok(outcome) if outcome.status.success() => bail!("it succeeded: {}", outcome.log),
-        Ok(outcome) => {
-            let message = outcome.error_message();
-            println!("    {}", message.trim().replace('\n', "\n    "));
-            ensure!(!message.is_empty(), "no error is told: {}", outcome.log);
-            Ok(())
-        }
-        Err(error) => Err(error),
-    }
+    Ok((running, way))
 }
