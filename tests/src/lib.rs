@@ -1,7 +1,7 @@
 //! The lab: everything that drives the product from outside, as Ganeti, a
 //! firmware and an administrator do.
 //!
-//! Nothing here looks into the product's own crates. A test gets a [`Lab`]
+//! No test looks into the product's own crates. A test gets a [`Lab`]
 //! (directories, an SSH key, the installed OS definition), describes an
 //! [`Instance`], lets [`Lab::create`] call `create` as Ganeti's backend does,
 //! looks at the disk with [`image`], boots it in a [`qemu::Machine`] and asks
