@@ -27,6 +27,9 @@ stage = target/stage
 hooks = $(wildcard hooks.d/*)
 fixes = $(wildcard fixes.d/*)
 
+# Given binary= and init=, nothing is built: those are installed.
+built = $(if $(filter file,$(origin binary)),build)
+
 .PHONY: all build setup demo check ganeti-lab check-ganeti check-transfer bench install stage clean
 
 all: build
@@ -65,8 +68,9 @@ bench: setup stage
 	@cargo run --quiet --release --package p2v-tests --bin bench -- $(stage)
 
 # An admin's edited configuration is never overwritten: what is there stays,
-# and the new version lies beside it as NAME.new.
-install: build
+# and the new version lies beside it as NAME.new. The list of variants was in
+# the OS directory once.
+install: $(built)
 	install -d $(DESTDIR)$(sbindir) $(DESTDIR)$(libdir) $(DESTDIR)$(osdir) $(DESTDIR)$(confdir)/variants \
 	  $(DESTDIR)$(confdir)/hooks.d $(DESTDIR)$(confdir)/fixes.d $(DESTDIR)$(statedir)
 	install -d -m 0700 $(DESTDIR)$(cachedir)
@@ -77,8 +81,12 @@ install: build
 	for name in create import export rename verify; do \
 	  ln -srf $(DESTDIR)$(sbindir)/p2v $(DESTDIR)$(osdir)/$$name || exit 1; \
 	done
-	install -m 0644 ganeti_api_version variants.list os-def/parameters.list $(DESTDIR)$(osdir)
-	tools/install-configuration $(DESTDIR)$(confdir) os-def/p2v-target.conf
+	install -m 0644 ganeti_api_version os-def/parameters.list $(DESTDIR)$(osdir)
+	if [ -f $(DESTDIR)$(osdir)/variants.list ] && [ ! -L $(DESTDIR)$(osdir)/variants.list ]; then \
+	  mv -n $(DESTDIR)$(osdir)/variants.list $(DESTDIR)$(confdir)/variants.list; \
+	fi
+	tools/install-configuration $(DESTDIR)$(confdir) os-def/p2v-target.conf variants.list
+	ln -srf $(DESTDIR)$(confdir)/variants.list $(DESTDIR)$(osdir)/variants.list
 	tools/install-configuration $(DESTDIR)$(confdir)/variants os-def/variants/*.conf
 	tools/install-configuration $(DESTDIR)$(confdir)/hooks.d $(hooks)
 	tools/install-configuration $(DESTDIR)$(confdir)/fixes.d $(fixes)

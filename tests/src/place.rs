@@ -65,7 +65,7 @@ impl Lab {
         std::fs::create_dir(lab.state_dir()).context("making the state directory")?;
         copy_tree(&lab.tree.join(CONFIG_DIR), &lab.config_dir())?;
         copy_tree(&lab.tree.join(OS_DIR), &lab.os_dir())?;
-        lab.link_to_installed_binary()?;
+        lab.relink_os_dir()?;
         lab.write_config("authorized_keys", lab.key.public())?;
         lab.use_proxy()?;
         Ok(lab)
@@ -174,18 +174,24 @@ impl Lab {
         ]
     }
 
-    /// Links in the copied OS directory lead to the installed binary, whether
-    /// they were relative or absolute.
-    fn link_to_installed_binary(&self) -> Result<()> {
+    /// The entry points in the copied OS directory lead to the installed
+    /// binary, whether they were relative or absolute, and the list of variants
+    /// to this configuration.
+    fn relink_os_dir(&self) -> Result<()> {
         let binary = self
             .binary()
             .canonicalize()
             .with_context(|| format!("looking for {}", self.binary().display()))?;
         for entry in std::fs::read_dir(self.os_dir()).context("reading the OS directory")? {
-            let path = entry.context("reading the OS directory")?.path();
+            let entry = entry.context("reading the OS directory")?;
+            let path = entry.path();
             if path.is_symlink() {
+                let target = match entry.file_name().to_str() {
+                    Some(list @ "variants.list") => self.config_dir().join(list),
+                    _ => binary.clone(),
+                };
                 std::fs::remove_file(&path).context("replacing a link")?;
-                std::os::unix::fs::symlink(&binary, &path).context("replacing a link")?;
+                std::os::unix::fs::symlink(target, &path).context("replacing a link")?;
             }
         }
         Ok(())

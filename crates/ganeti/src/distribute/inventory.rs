@@ -52,7 +52,7 @@ impl Source {
         };
         // What editors, packages and `make install` lay beside a file.
         let stray = ["~", ".new", ".bak", ".dpkg-old", ".dpkg-dist", ".dpkg-new"];
-        let kept = ["", "p2v-target.conf", "authorized_keys"].contains(&name)
+        let kept = ["", "p2v-target.conf", "variants.list", "authorized_keys"].contains(&name)
             || ["variants", "hooks.d", "fixes.d", "confdata"]
                 .iter()
                 .any(|dir| below(name, dir).is_some());
@@ -287,6 +287,7 @@ mod tests {
             ("/etc/c", true),
             ("/etc/c/p2v-target.conf", true),
             ("/etc/c/p2v-target.conf.new", false),
+            ("/etc/c/variants.list", true),
             ("/etc/c/hooks.d/10-a", true),
             ("/etc/c/hooks.d/10-a~", false),
             ("/etc/c/fixes.d/x/y", true),
