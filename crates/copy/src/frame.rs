@@ -17,6 +17,8 @@ use std::io::{Read, Write};
 
 use anyhow::{Context, Result, bail};
 
+use crate::rooms::Rooms;
+
 /// Begins each frame.
 const MARK: [u8; 4] = *b"p2vC";
 /// Raised when either side could misunderstand the other.
@@ -103,28 +105,53 @@ impl Frame {
     pub fn unpacked(self) -> Result<Vec<u8>> {
         match self.packed_from {
             None => Ok(self.payload),
-            Some(length) => {
-                let (plain, packed) = self
-                    .payload
-                    .split_at_checked(PLAIN)
-                    .context("receiving: a packed frame is too short")?;
-                let room = length.saturating_sub(PLAIN);
-                let rest =
-                    zstd::bulk::decompress(packed, room).context("receiving: unpacking a frame")?;
-                if rest.len() + PLAIN != length {
-                    bail!("receiving: a packed frame has another length than it says");
-                }
-                let mut raw = Vec::with_capacity(length);
-                raw.extend_from_slice(plain);
-                raw.extend_from_slice(&rest);
-                Ok(raw)
-            }
+            Some(_) => Unpacker::new(&Rooms::default())?.unpacked(self),
         }
     }
 
     /// Bytes on the link.
     pub fn wire(&self) -> u64 {
         (HEADER + self.payload.len()) as u64
+    }
+}
+
+/// Unpacks frames, one after the other.
+pub struct Unpacker<'a> {
+    zstd: zstd::bulk::Decompressor<'static>,
+    rooms: &'a Rooms,
+}
+
+impl<'a> Unpacker<'a> {
+    /// With rooms that what is unpacked goes to, and packed payloads come from.
+    pub fn new(rooms: &'a Rooms) -> Result<Self> {
+        let zstd = zstd::bulk::Decompressor::new().context("preparing to unpack")?;
+        Ok(Self { zstd, rooms })
+    }
+
+    /// A frame's payload, unpacked.
+    ///
+    /// # Errors
+    /// It is not what it says it is.
+    pub fn unpacked(&mut self, frame: Frame) -> Result<Vec<u8>> {
+        let Some(length) = frame.packed_from else {
+            return Ok(frame.payload);
+        };
+        let (plain, packed) = frame
+            .payload
+            .split_at_checked(PLAIN)
+            .context("receiving: a packed frame is too short")?;
+        let mut raw = self.rooms.take();
+        raw.resize(length.max(PLAIN), 0);
+        raw[..PLAIN].copy_from_slice(plain);
+        let unpacked = self
+            .zstd
+            .decompress_to_buffer(packed, &mut raw[PLAIN..])
+            .context("receiving: unpacking a frame")?;
+        if unpacked + PLAIN != length {
+            bail!("receiving: a packed frame has another length than it says");
+        }
+        self.rooms.give(frame.payload);
+        Ok(raw)
     }
 }
 
@@ -197,7 +224,7 @@ impl<R: Read> FrameReader<R> {
         Self { from, number: 0 }
     }
 
-    /// Reads the next into `room`, which is emptied.
+    /// Reads the next into `room`, in place of what that holds.
     ///
     /// # Errors
     /// The link ended, or what came is no frame.
@@ -222,13 +249,18 @@ impl<R: Read> FrameReader<R> {
             );
         };
         self.number = self.number.wrapping_add(1);
-        room.clear();
-        // Not given room before it is there: a length alone costs no memory.
+        // What is unusually long gets its room as it comes: a length alone costs
+        // no memory. What the room held is overwritten, not zeroed first.
+        room.resize(length.min(2 * USUAL), 0);
+        self.from
+            .read_exact(&mut room)
+            .context("receiving: the link ended in the middle of a frame")?;
+        let rest = (length - room.len()) as u64;
         let read = (&mut self.from)
-            .take(length as u64)
+            .take(rest)
             .read_to_end(&mut room)
             .context("receiving: the link ended")?;
-        if read != length {
+        if read as u64 != rest {
             bail!("receiving: the link ended in the middle of a frame");
         }
         Ok(Frame {

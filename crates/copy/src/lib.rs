@@ -19,6 +19,7 @@ mod flags;
 mod frame;
 mod queue;
 mod receive;
+mod rooms;
 mod send;
 mod walk;
 

@@ -134,7 +134,7 @@ impl Sender<'_> {
     }
 
     fn send(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        let mut payload = Vec::with_capacity(bytes.len() + 16);
+        let mut payload = self.packer.rooms.take_empty();
         payload.put_u64(offset);
         payload.put_u32(bytes.len() as u32);
         payload.put_long(if is_zero(bytes) { &[] } else { bytes })?;

@@ -19,7 +19,7 @@ use super::state::{Pending, Receiver};
 use crate::dirs::Worker;
 use crate::entry::{Metadata, What};
 use crate::flags;
-use crate::frame::{Cursor, Frame};
+use crate::frame::{Cursor, Frame, Unpacker};
 use crate::queue::{Queue, lock};
 use crate::send::contents::{ALLOCATED, COMPLETE, SEVERAL};
 use crate::walk::segments;
@@ -29,6 +29,9 @@ const WAITING: usize = 16;
 /// A file of this size gets its time only when its contents are on the disk:
 /// after a power cut its size alone does not tell whether they are.
 const LARGE: u64 = 4 << 20;
+/// After so many bytes of one file the disk begins to write them, in parallel
+/// with the link; else all of a large file would wait for its end.
+const WRITE_OUT: u64 = 8 << 20;
 
 /// The queues of the threads that write.
 pub struct Writers {
@@ -80,14 +83,17 @@ struct Open {
     end: u64,
     /// Bytes that came.
     covered: u64,
+    /// Up to here the disk has been asked to write.
+    written_out: u64,
 }
 
 /// Writes what comes until the queue ends.
 pub fn work(receiver: &Receiver, queue: &Queue<Frame>) -> Result<()> {
     let mut worker = Worker::new(receiver.dirs)?;
     let mut open = HashMap::new();
+    let mut unpacker = Unpacker::new(&receiver.rooms)?;
     while let Some(frame) = queue.pop() {
-        let payload = frame.unpacked()?;
+        let payload = unpacker.unpacked(frame)?;
         let mut from = Cursor(&payload);
         from.u64()?;
         while !from.is_empty() {
@@ -107,6 +113,7 @@ pub fn work(receiver: &Receiver, queue: &Queue<Frame>) -> Result<()> {
                 open.insert(id, file);
             }
         }
+        receiver.rooms.give(payload);
     }
     Ok(())
 }
@@ -128,6 +135,7 @@ fn begin(receiver: &Receiver, worker: &mut Worker, id: u64) -> Result<Open> {
         size,
         end: 0,
         covered: 0,
+        written_out: 0,
     })
 }
 
@@ -171,6 +179,11 @@ fn piece(
     receiver
         .bytes
         .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    if open.end - open.written_out >= WRITE_OUT {
+        // Not every filesystem can, and nothing depends on it.
+        let _ = inode::begin_write_out(&open.file, open.written_out..open.end);
+        open.written_out = open.end;
+    }
     if flags & COMPLETE == 0 {
         return Ok(());
     }

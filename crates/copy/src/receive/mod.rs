@@ -206,7 +206,7 @@ fn read_all(
     writers: &contents::Writers,
 ) -> Result<()> {
     loop {
-        let frame = from.read(Vec::new())?;
+        let frame = from.read(receiver.rooms.take())?;
         receiver.wire.fetch_add(frame.wire(), Ordering::Relaxed);
         let taken = match frame.kind {
             Kind::Entries => receiver.take_batch(frame.unpacked()?)?,

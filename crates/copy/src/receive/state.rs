@@ -14,6 +14,7 @@ use crate::entry::{Entry, Metadata, Subvolume};
 use crate::exclude::Exclude;
 use crate::frame::Cursor;
 use crate::queue::{lock, wait};
+use crate::rooms::Rooms;
 
 /// Batches that wait for a thread.
 const WAITING: usize = 64;
@@ -92,6 +93,8 @@ pub struct Receiver<'a> {
     pub firsts: Mutex<HashMap<u64, (u32, Vec<u8>)>>,
     /// What is locked in the end.
     pub locks: Mutex<Vec<(u32, Vec<u8>, u16)>>,
+    /// What frames are read into; contents that are written go back there.
+    pub rooms: Rooms,
     /// Entries that came.
     pub entries: AtomicU64,
     /// Bytes of contents that were written.
@@ -125,6 +128,7 @@ impl<'a> Receiver<'a> {
             links: Mutex::default(),
             firsts: Mutex::default(),
             locks: Mutex::default(),
+            rooms: Rooms::default(),
             entries: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             wire: AtomicU64::new(0),

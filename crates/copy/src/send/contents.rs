@@ -89,6 +89,7 @@ impl Small {
 
     fn add(&mut self, sender: &Sender, file: &FileRef, open: &File) -> Result<()> {
         if self.payload.is_empty() {
+            self.payload = sender.packer.rooms.take_empty();
             self.payload.reserve(USUAL + SMALL as usize);
             self.payload.put_u64(SEVERAL);
         }
@@ -127,7 +128,8 @@ fn large(sender: &Sender, file: &FileRef, open: &File) -> Result<()> {
             // Pieces begin where zeros are looked for.
             let aligned = (at / USUAL as u64 + 1) * USUAL as u64;
             let length = (aligned.min(end) - at) as usize;
-            let mut payload = Vec::with_capacity(length + 64);
+            let mut payload = sender.packer.rooms.take_empty();
+            payload.reserve(USUAL + 64);
             payload.put_u64(file.id);
             record(&mut payload, file.id, allocated, at, length);
             append(&mut payload, open, at, length)?;

@@ -47,6 +47,7 @@ impl<'a, W: Write> Link<'a, W> {
     pub fn run(&mut self, out: &Queue<Frame>, failure: &Failure) {
         while let Some(frame) = out.pop() {
             let mut result = self.write(&frame);
+            self.packer.rooms.give(frame.payload);
             if out.len() == 0 {
                 result = result.and_then(|()| self.to.flush());
             }

@@ -7,10 +7,11 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::mount::MsFlags;
 use nix::unistd::syncfs;
 use p2v_copy::SendOptions;
@@ -28,8 +29,8 @@ use crate::seconds;
 
 const GIGABIT: u64 = 1_000_000_000;
 
-/// What does not compress, in bytes.
-const RANDOM: u64 = 512 << 20;
+/// What does not compress, in bytes; so much that connecting hardly counts.
+const RANDOM: u64 = 2 << 30;
 
 /// Long enough for the slowest way on a busy machine.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -57,6 +58,7 @@ pub fn measures(lab: &Lab, peer: &InstanceDebootstrap, rounds: usize) -> Result<
     let bench = Copies {
         lab,
         from: root.path(),
+        disk: &memory_disk(lab)?,
         there: &there,
     };
     let mut measures = bench.over_loopback(rounds)?;
@@ -66,9 +68,20 @@ pub fn measures(lab: &Lab, peer: &InstanceDebootstrap, rounds: usize) -> Result<
     Ok(measures)
 }
 
+/// A disk to copy to, all of it set aside: a medium's blocks are not made while
+/// they are written.
+fn memory_disk(lab: &Lab) -> Result<PathBuf> {
+    let disk = lab.disk("memory/copy.img", 3 * GIB)?;
+    let file = File::options().write(true).open(&disk);
+    let file = file.context("opening a disk")?;
+    fallocate(&file, FallocateFlags::empty(), 0, 3 * GIB as i64).context("filling a disk")?;
+    Ok(disk)
+}
+
 struct Copies<'a> {
     lab: &'a Lab,
     from: &'a Path,
+    disk: &'a Path,
     there: &'a Path,
 }
 
@@ -196,9 +209,11 @@ impl Copies<'_> {
     /// A new filesystem to copy to, mounted as long as the result lives.
     fn empty(&self) -> Result<(Mount, LoopDevice)> {
         std::fs::create_dir_all(self.there).context("making a directory")?;
-        let disk = self.lab.disk("memory/copy.img", 3 * GIB)?;
-        guest::format(&disk, Extent::default(), "mkfs.ext4", &["-q", "-F"])?;
-        let device = LoopDevice::attach(&disk, Extent::default(), false)?;
+        // Nothing is left for the kernel to prepare while it is measured.
+        let now = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
+        let options = ["-q", "-F", "-E", now];
+        guest::format(self.disk, Extent::default(), "mkfs.ext4", &options)?;
+        let device = LoopDevice::attach(self.disk, Extent::default(), false)?;
         let flags = MsFlags::empty();
         let mount = Mount::new(device.path(), self.there, "ext4", flags, "")?;
         Ok((mount, device))
