@@ -115,6 +115,12 @@ pub struct MountedPart {
     target: PathBuf,
 }
 
+/// Mount options by which a filesystem does not mind that another of the same
+/// UUID is mounted, as a copy has it.
+pub fn beside_clones(kind: &str) -> &'static str {
+    if kind == "xfs" { "nouuid" } else { "" }
+}
+
 impl MountedPart {
     /// Mounts the filesystem of type `kind` at `extent` on a new directory in
     /// `dir`.
@@ -126,7 +132,7 @@ impl MountedPart {
             .keep();
         let device = LoopDevice::attach(disk, extent, true)?;
         let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        let mount = Mount::new(device.path(), &target, kind, flags, "")?;
+        let mount = Mount::new(device.path(), &target, kind, flags, beside_clones(kind))?;
         Ok(Self {
             mount: Some(mount),
             device: Some(device),

@@ -237,7 +237,10 @@ mod tests {
         std::fs::write(&path, "text").unwrap();
         let file = File::open(&path).unwrap();
         assert_eq!(begin_write_out(&file, 0..4), Ok(()));
-        assert_eq!(begin_write_out(&file, u64::MAX..u64::MAX), Err(Errno::EINVAL));
+        assert_eq!(
+            begin_write_out(&file, u64::MAX..u64::MAX),
+            Err(Errno::EINVAL)
+        );
         let inode = examine(&path).unwrap();
         assert_eq!((inode.size, inode.nlink), (4, 1));
         assert_eq!(inode.kind(), libc::S_IFREG);

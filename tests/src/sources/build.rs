@@ -14,6 +14,7 @@ use p2v_sys::{Cmd, Mount};
 
 use super::recipe::{LEFT_OUT, PACKAGES, Recipe, SPARSE, Volume};
 use crate::guest;
+use crate::image::beside_clones;
 use crate::qemu::{Boot, Hardware, Machine, MachineSpec};
 
 /// Run in every source's root.
@@ -178,7 +179,7 @@ fn make_subvolume(
     target: &Path,
 ) -> Result<String> {
     let Some(name) = volume.subvolume else {
-        return Ok(String::new());
+        return Ok(beside_clones(kind).to_owned());
     };
     let mount = Mount::new(device.path(), target, kind, MsFlags::empty(), "")?;
     Cmd::new("btrfs", format!("making the subvolume {name}"))
