@@ -150,6 +150,16 @@ impl Environment {
         self.get("DEBUG_LEVEL").is_some_and(|level| level != "0")
     }
 
+    /// Which form of log `P2V_LOG_FORMAT` asks for, as it is given.
+    pub fn log_format(&self) -> Option<&OsStr> {
+        self.get("P2V_LOG_FORMAT")
+    }
+
+    /// How much of a log `P2V_LOG_LEVEL` asks for, as it is given.
+    pub fn log_level(&self) -> Option<&OsStr> {
+        self.get("P2V_LOG_LEVEL")
+    }
+
     /// The variables that hooks get from here: all that Ganeti set, secret OS
     /// parameters included, and PATH. Nothing else is inherited: import and
     /// export run in the node daemon's own environment.

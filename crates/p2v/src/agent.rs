@@ -9,6 +9,24 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use p2v_sys::interrupt;
 use p2v_transfer::agent::{Place, serve, serve_data};
 
+use crate::help::Help;
+
+/// What its help says.
+pub const HELP: Help = Help {
+    description: &[
+        "Runs in the RAM-booted instance. p2v transfer starts it over SSH and speaks to it on \
+         standard input and output, a JSON object a line; nobody needs to call it by hand.",
+    ],
+    statuses: &[
+        (
+            0,
+            "The conversation is over. What was refused was answered in it.",
+        ),
+        (1, "It was cut short; the last line says why."),
+    ],
+    examples: &[],
+};
+
 /// The target's side of a transfer.
 pub fn agent() -> Command {
     Command::new("agent")
@@ -16,7 +34,7 @@ pub fn agent() -> Command {
         .arg(
             Arg::new("data")
                 .long("data")
-                .help("Take or compare one volume's contents")
+                .help("Take or compare one volume's contents, as the first line says")
                 .action(ArgAction::SetTrue),
         )
 }

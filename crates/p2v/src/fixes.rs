@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueHint};
 use p2v_fixes::machine::found;
 use p2v_fixes::part;
 use p2v_fixes::report::Report;
@@ -15,10 +15,60 @@ use p2v_fixes::runner::{self, Request};
 use p2v_fixes::{BUILT_IN, Machine};
 use p2v_sys::{Root, supervise};
 
+use crate::help::Help;
 use crate::log;
 
-const WHERE: &str = "Programs of the repaired system run, in it: use this where that system \
-                     itself may run, in its instance, not on a node; there, --dry-run.";
+/// What the help of the runner says.
+pub const FIXES_HELP: Help = Help {
+    description: &[
+        "Runs the parts of fixes.d on the root of a system that was moved, in order. Each makes \
+         right what the instance's hardware makes wrong, and nothing else; what is right stays as \
+         it is, so all can be run again. A fix that fails is named, and the others still run.",
+        "Programs of the repaired system run, in it: use this where that system itself may run, in \
+         its instance, not on a node; there, only --dry-run.",
+    ],
+    statuses: &[
+        (
+            0,
+            "Every fix was content, and nothing is known that keeps the system from starting.",
+        ),
+        (
+            1,
+            "A fix failed, or something keeps the system from starting.",
+        ),
+    ],
+    examples: &[
+        ("p2v fixes --list", "See what would run, in order"),
+        (
+            "p2v fixes --root /target --dry-run",
+            "See as a diff what would change",
+        ),
+        (
+            "p2v fixes --root /target",
+            "Repair the system that is mounted on /target",
+        ),
+        (
+            "p2v fixes --root /target --only rename-nics",
+            "Run one fix alone",
+        ),
+    ],
+};
+
+/// What the help of a single fix says.
+pub const FIX_HELP: Help = Help {
+    description: &[
+        "A script of fixes.d calls this; by hand, use `p2v fixes --only NAME'. TARGET in the \
+         environment names the root to repair.",
+    ],
+    statuses: &[
+        (0, "It was content."),
+        (1, "It failed; its edits were dropped."),
+    ],
+    examples: &[(
+        "TARGET=/target p2v fix repair-fstab",
+        "Call it as a script would",
+    )],
+};
 
 /// What a part inherits beside what the machine says.
 const INHERITED: &str = "P2V_MACHINE";
@@ -26,19 +76,21 @@ const INHERITED: &str = "P2V_MACHINE";
 #[derive(Args)]
 struct FixesArgs {
     /// Directory that the transferred system's root is mounted on
-    #[arg(long, value_name = "DIR", required_unless_present = "list")]
+    #[arg(long, value_name = "DIR", required_unless_present = "list",
+          value_hint = ValueHint::DirPath)]
     root: Option<PathBuf>,
-    /// Show what would change as a diff, and change nothing
+    /// Show what would change, as a diff on standard output; change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Run only this fix
-    #[arg(long, value_name = "NAME")]
+    /// Run only this fix, also one that is switched off; --list has the names
+    #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
     only: Option<String>,
     /// JSON file that describes the machine [default: this one, as it is found]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     machine: Option<PathBuf>,
-    /// Directory of the fixes [default: the installed one, or all that are built in]
-    #[arg(long, value_name = "DIR")]
+    /// Directory of the fixes [default: the installed one, or all that are
+    /// built in]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     directory: Option<PathBuf>,
     /// List the fixes in the order in which they run
     #[arg(long)]
@@ -49,7 +101,6 @@ struct FixesArgs {
 pub fn fixes() -> Command {
     FixesArgs::augment_args(Command::new("fixes"))
         .about("Repairs a transferred system: what its new hardware makes wrong")
-        .after_help(WHERE)
 }
 
 /// One built-in fix, for its script in fixes.d.
@@ -59,6 +110,7 @@ pub fn fix() -> Command {
         .arg(
             Arg::new("name")
                 .value_name("NAME")
+                .help("Fix to run")
                 .required(true)
                 .value_parser(clap::builder::PossibleValuesParser::new(
                     BUILT_IN.iter().map(|fix| fix.name),

@@ -4,21 +4,47 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use clap::{ArgMatches, Args, Command, FromArgMatches, ValueHint};
 use p2v_sys::supervise;
 use p2v_transfer::source::{Letters, OpenSource, Source, text};
 
+use crate::help::Help;
 use crate::log;
 
-const STATUS: &str = "Status: 0 if nothing is known that keeps the machine from being moved, 1 if \
-                      something does or the disks cannot be inspected.";
+/// What its help says.
+pub const HELP: Help = Help {
+    description: &[
+        "Shows each disk as a bar and a table, then the system that starts from them, and at the end \
+         what keeps the machine from being moved, each with what to do. Nothing is written to the \
+         disks: devices are set read-only meanwhile, filesystems are mounted read-only without \
+         replaying a journal.",
+        "A disk that the running system uses is refused: start the machine from a live medium, or \
+         name an image of its disk.",
+    ],
+    statuses: &[
+        (
+            0,
+            "Nothing is known that keeps the machine from being moved.",
+        ),
+        (1, "Something does, or the disks cannot be inspected."),
+    ],
+    examples: &[
+        ("p2v inspect", "Look at every disk of this machine"),
+        ("p2v inspect /dev/sda", "Look at one disk alone"),
+        (
+            "p2v inspect --json old.img",
+            "Look at a disk's image, for a program",
+        ),
+    ],
+};
 
 #[derive(Args)]
 struct InspectArgs {
-    /// Disk, or a disk's image, of the machine [default: every disk of this one]
-    #[arg(value_name = "DISK")]
+    /// Disk, or a disk's image, of the machine; the one it starts from first
+    /// [default: every disk of this one]
+    #[arg(value_name = "DISK", value_hint = ValueHint::FilePath)]
     disks: Vec<PathBuf>,
-    /// Print it as JSON
+    /// Print it as JSON; sizes are in bytes
     #[arg(long)]
     json: bool,
 }
@@ -27,7 +53,6 @@ struct InspectArgs {
 pub fn inspect() -> Command {
     InspectArgs::augment_args(Command::new("inspect"))
         .about("Shows the disks and the system of a machine that is to move")
-        .after_help(STATUS)
 }
 
 /// Shows them.

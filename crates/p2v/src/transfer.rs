@@ -1,51 +1,101 @@
 //! `p2v transfer`: moves a machine into its instance.
 
-use std::io::{IsTerminal, Write};
+mod terminal;
+
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use clap::{ArgMatches, Args, Command, FromArgMatches, ValueHint};
 use p2v_copy::Compression;
 use p2v_fixes::machine::HostnamePolicy;
 use p2v_sys::supervise;
 use p2v_transfer::connection::Address;
 use p2v_transfer::plan::Wishes;
 use p2v_transfer::progress::Form;
-use p2v_transfer::run::{self, Person, Request};
+use p2v_transfer::run::{self, Request};
 
+use crate::help::Help;
 use crate::log;
+use terminal::{Terminal, printable};
 
-const EXPLANATION: &str = "The source's disks are only ever read. Nothing is written to the \
-    target before the plan was shown and confirmed. An interrupted transfer goes on where it \
-    stopped when it is run again. The status is 0 if the machine was moved and will start, 2 if \
-    it was moved and may not start, and 1 if it was not moved.";
+/// What its help says.
+pub const HELP: Help = Help {
+    description: &[
+        "Runs on the machine that moves, started from a live medium, and copies its system into an \
+         instance that waits in RAM. The source's disks are only ever read. Nothing is written to \
+         the target before the plan was shown and confirmed.",
+        "An interrupted transfer goes on where it stopped when it is run again with the same \
+         options.",
+    ],
+    statuses: &[
+        (
+            0,
+            "The machine was moved and will start, or as much of that was done as was asked for.",
+        ),
+        (
+            1,
+            "It was not moved; the last line says why and what to do.",
+        ),
+        (
+            2,
+            "It was moved, and may not start or differs; the target stays in RAM.",
+        ),
+    ],
+    examples: &[
+        (
+            "p2v transfer --target web1.example.org --dry-run",
+            "See the plan and all that speaks against it; write nothing",
+        ),
+        (
+            "p2v transfer --target web1.example.org --host-key SHA256:...",
+            "Move this machine; create and the target's console say the host key's fingerprint",
+        ),
+        (
+            "p2v transfer --target web1.example.org --source old.img --yes --progress json",
+            "Move a machine whose disk is an image, from a script",
+        ),
+        (
+            "p2v transfer --target web1.example.org --seed",
+            "Copy ahead; a later run without --seed sends what has changed, and finishes",
+        ),
+        (
+            "p2v transfer --target web1.example.org --status",
+            "See how far it came",
+        ),
+    ],
+};
 
 #[derive(Args)]
 struct TransferArgs {
-    /// The target: the RAM-booted instance's name or address
-    #[arg(long, value_name = "[USER@]HOST")]
+    /// The target: the RAM-booted instance's name or address [default user:
+    /// root]
+    #[arg(long, value_name = "[USER@]HOST", value_hint = ValueHint::Hostname)]
     target: String,
     /// SSH port of the target
     #[arg(long, default_value_t = 22)]
     port: u16,
     /// Private key that the target knows [default: ssh's own choice]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     identity: Option<PathBuf>,
-    /// Fingerprint of the target's host key, as create said it [default: ask]
-    #[arg(long = "host-key", value_name = "SHA256:...")]
+    /// Fingerprint of the target's host key, as create and the target's console
+    /// say it; may be repeated [default: ask]
+    #[arg(long = "host-key", value_name = "SHA256:...", value_hint = ValueHint::Other)]
     host_keys: Vec<String>,
-    /// Disk, or a disk's image, of the source; the one it starts from first
-    /// [default: every disk of this machine]
-    #[arg(long = "source", value_name = "DISK")]
+    /// Disk, or a disk's image, of the source; may be repeated, the one it
+    /// starts from first [default: every disk of this machine]
+    #[arg(long = "source", value_name = "DISK", value_hint = ValueHint::FilePath)]
     disks: Vec<PathBuf>,
-    /// Follow this plan [default: the source's own layout, scaled]
-    #[arg(long, value_name = "FILE")]
+    /// Follow this plan, as --save-plan writes it [default: the source's own
+    /// layout, scaled]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     plan: Option<PathBuf>,
     /// Write the plan to this file, to be edited
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     save_plan: Option<PathBuf>,
-    /// What becomes of the machine's name; a plan that is given says it itself
+    /// What becomes of the machine's name: kept, or the instance's; a plan that
+    /// is given says it itself
     #[arg(long, value_name = "POLICY", default_value = "keep", conflicts_with = "plan",
           value_parser = PossibleValuesParser::new(["keep", "instance"]))]
     hostname: String,
@@ -64,16 +114,19 @@ struct TransferArgs {
     /// Leave the target running in RAM at the end
     #[arg(long)]
     no_restart: bool,
-    /// When contents are compressed on their way
+    /// When contents are compressed on their way; adaptive: when the link is
+    /// slower than compressing
     #[arg(long, value_name = "WHEN", default_value = "adaptive",
           value_parser = PossibleValuesParser::new(["adaptive", "always", "never"]))]
     compress: String,
-    /// How progress is shown
-    #[arg(long, value_name = "FORM", default_value = "bar",
+    /// How progress is shown: as a bar on standard error (a line every 10
+    /// seconds where that is no terminal), or about once a second as JSON on
+    /// standard output [default: bar; none with --quiet]
+    #[arg(long, value_name = "FORM",
           value_parser = PossibleValuesParser::new(["bar", "json", "none"]))]
-    progress: String,
+    progress: Option<String>,
     /// Directory for the report
-    #[arg(long, value_name = "DIR", default_value = ".")]
+    #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
     report_dir: PathBuf,
     /// Only say how far a transfer to this target came
     #[arg(long)]
@@ -84,7 +137,6 @@ struct TransferArgs {
 pub fn transfer() -> Command {
     TransferArgs::augment_args(Command::new("transfer"))
         .about("Moves a physical machine into an instance that runs in RAM")
-        .after_help(EXPLANATION)
 }
 
 /// Moves it.
@@ -99,7 +151,7 @@ pub fn run_transfer(matches: &ArgMatches) -> Result<u8> {
 }
 
 fn transfer_supervised(args: &TransferArgs) -> Result<u8> {
-    let terminal = Terminal { yes: args.yes };
+    let terminal = Terminal::new(args.yes);
     if args.status {
         let status = run::status(&args.address()?, &terminal)?;
         return say_status(&status.phase, &status.lines);
@@ -129,7 +181,7 @@ impl TransferArgs {
             .rsplit_once('@')
             .unwrap_or(("root", &self.target));
         if host.is_empty() || user.is_empty() {
-            bail!("--target {}: it must be [USER@]HOST", self.target);
+            bail!("--target {}: give it as HOST or USER@HOST", self.target);
         }
         Ok(Address {
             host: host
@@ -141,6 +193,17 @@ impl TransferArgs {
             identity: self.identity.clone(),
             host_keys: self.host_keys.clone(),
         })
+    }
+
+    /// A bar has no place among lines of JSON.
+    fn form(&self) -> Form {
+        match self.progress.as_deref() {
+            Some("json") => Form::Json,
+            Some("none") => Form::None,
+            None if log::current().quiet => Form::None,
+            _ if log::current().json => Form::Lines,
+            _ => Form::Bar,
+        }
     }
 
     fn request(&self) -> Result<Request> {
@@ -165,76 +228,7 @@ impl TransferArgs {
                 _ => Compression::Adaptive,
             },
             report_dir: self.report_dir.clone(),
-            progress: match self.progress.as_str() {
-                "json" => Form::Json,
-                "none" => Form::None,
-                _ => Form::Bar,
-            },
+            progress: self.form(),
         })
-    }
-}
-
-/// What comes from disks and from the other machine must not steer a terminal.
-fn printable(text: &str) -> String {
-    let plain = |c: char| if c.is_control() && c != '\n' { '?' } else { c };
-    text.chars().map(plain).collect()
-}
-
-/// The person at the terminal, if there is one.
-struct Terminal {
-    /// Whether what is erased needs no word.
-    yes: bool,
-}
-
-impl Person for Terminal {
-    fn say(&self, text: &str) {
-        // A closed standard error leaves nobody to tell.
-        let _ = writeln!(std::io::stderr(), "{}", printable(text.trim_end()));
-    }
-
-    fn agrees(&self, question: &str) -> Result<bool> {
-        if self.yes {
-            return Ok(true);
-        }
-        if !std::io::stdin().is_terminal() {
-            bail!("{question}\nthere is no terminal to ask at: --yes agrees");
-        }
-        self.asked(question)
-    }
-
-    fn knows_host_keys(&self, fingerprints: &[String]) -> Result<bool> {
-        let list = fingerprints.join("\n  ");
-        if !std::io::stdin().is_terminal() {
-            bail!(
-                "the target shows these host keys:\n  {list}\nand there is no terminal to ask at: \
-                 give the right one, which create and the target's console say, with --host-key"
-            );
-        }
-        self.asked(&format!(
-            "The target shows these host keys:\n  {list}\nIs one of them what create or the \
-             target's console said, and no other?"
-        ))
-    }
-}
-
-impl Terminal {
-    fn asked(&self, question: &str) -> Result<bool> {
-        let mut err = std::io::stderr();
-        write!(err, "{} Type yes: ", printable(question)).context("asking")?;
-        err.flush().context("asking")?;
-        let mut answer = String::new();
-        std::io::stdin()
-            .read_line(&mut answer)
-            .context("reading the answer")?;
-        Ok(answer.trim() == "yes")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn nobody_else_steers_the_terminal() {
-        let text = "label \u{1b}]0;owned\u{7}\r\nerase? \u{9b}2J";
-        assert_eq!(super::printable(text), "label ?]0;owned??\nerase? ?2J");
     }
 }

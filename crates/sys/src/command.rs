@@ -17,6 +17,8 @@ mod shown;
 
 use shown::Shown;
 
+pub use shown::pass_output_to;
+
 /// Longer than any tool that works on a disk needs; hooks and the bootstrap
 /// set their own.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);

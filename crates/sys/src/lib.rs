@@ -23,6 +23,7 @@ pub mod server;
 pub mod source_disk;
 pub mod supervise;
 pub mod terminal;
+pub mod time;
 pub mod userspace_disk;
 
 pub use command::Cmd;

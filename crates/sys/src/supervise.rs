@@ -37,7 +37,7 @@ pub fn run(work: impl FnOnce() -> u8) -> Result<u8> {
             let status = match enter(parent) {
                 Ok(()) => work(),
                 Err(error) => {
-                    eprintln!("p2v: error: {error:#}");
+                    tracing::error!("{error:#}");
                     1
                 }
             };

@@ -29,7 +29,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// How often is looked.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Says on the consoles and on standard error what the module describes. Waits
+/// Says on the consoles and in the log what the module describes. Waits
 /// up to 60 seconds for an address and for sshd. Fails if the machine is not
 /// ready; that has been said on the consoles then, too.
 pub fn run() -> Result<()> {
@@ -39,8 +39,10 @@ pub fn run() -> Result<()> {
         Ok(()) => lines.push("ready".to_owned()),
         Err(error) => lines.push(format!("not ready: {error:#}")),
     }
+    for line in &lines {
+        tracing::info!("{line}");
+    }
     let text: String = lines.iter().map(|line| format!("p2v: {line}\n")).collect();
-    eprint!("{text}");
     consoles::show(&text);
     found
 }

@@ -1,5 +1,5 @@
 //! How far a transfer is, shown: as a bar on a terminal, as a line now and then
-//! elsewhere, or as JSON for scripts.
+//! of the log elsewhere, or as JSON for scripts.
 //!
 //! Standard output belongs to JSON alone; people read standard error.
 
@@ -30,6 +30,8 @@ pub enum Form {
     /// A JSON object a line on standard output, about one a second and one at
     /// each volume's beginning and end.
     Json,
+    /// A line every 10 s in the log.
+    Lines,
     /// Nothing but what is said.
     None,
 }
@@ -68,7 +70,7 @@ impl Display {
             Form::Bar if capable() => {
                 Screen::Bar(Style::from_environment(|name| std::env::var(name).ok()))
             }
-            Form::Bar => Screen::Lines,
+            Form::Bar | Form::Lines => Screen::Lines,
             Form::Json => Screen::Json,
             Form::None => Screen::None,
         };
@@ -104,12 +106,16 @@ impl Display {
         self.draw(&mut state, true);
     }
 
-    /// A line for people, above the bar; in JSON an object's `note`.
+    /// A line for people: above the bar, in the log, or an object's `note`.
     pub fn say(&self, line: &str) {
         let mut state = self.state();
         if self.screen == Screen::Json {
             let view = View::of(&self.phase, &state.meter);
             say(&mut std::io::stdout(), &render::json(&view, Some(line)));
+            return;
+        }
+        if !matches!(self.screen, Screen::Bar(_)) {
+            tracing::info!("{line}");
             return;
         }
         let bar = std::mem::take(&mut state.bar);
@@ -153,12 +159,7 @@ impl Display {
                 say(&mut std::io::stderr(), &format!("\r{bar}\x1b[K"));
                 state.bar = true;
             }
-            Screen::Lines | Screen::None => {
-                say(
-                    &mut std::io::stderr(),
-                    &format!("{}\n", render::plain(&view)),
-                );
-            }
+            Screen::Lines | Screen::None => tracing::info!("{}", render::plain(&view)),
         }
         state.drawn = Some(Instant::now());
     }

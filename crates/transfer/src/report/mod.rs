@@ -7,7 +7,6 @@
 mod files;
 mod html;
 mod summary;
-mod time;
 
 use std::time::Instant;
 
@@ -114,7 +113,7 @@ impl Report {
         Self {
             version: VERSION,
             p2v: env!("CARGO_PKG_VERSION").to_owned(),
-            started: time::now(),
+            started: p2v_sys::time::now(),
             ended: None,
             seconds: 0.0,
             outcome: Outcome::Running,
@@ -134,7 +133,7 @@ impl Report {
 
     /// It ends now, so.
     pub fn end(&mut self, result: Result<(), &anyhow::Error>) {
-        self.ended = Some(time::now());
+        self.ended = Some(p2v_sys::time::now());
         self.seconds = self
             .begun
             .map_or(0.0, |begun| begun.elapsed().as_secs_f64());

@@ -55,6 +55,8 @@ pub struct Request {
 pub trait Person {
     /// Says a line or several.
     fn say(&self, text: &str);
+    /// Says what a check has found, good or bad.
+    fn tell(&self, finding: &Finding);
     /// Asks a question that only a plain yes answers.
     ///
     /// # Errors
@@ -158,7 +160,7 @@ fn check(
 /// Says all of them, and fails if one is an error.
 fn judge(findings: &[Finding], person: &dyn Person) -> Result<()> {
     for finding in findings {
-        person.say(&finding.to_string());
+        person.tell(finding);
     }
     let errors = findings
         .iter()
@@ -329,6 +331,8 @@ mod tests {
 
     impl Person for Answering {
         fn say(&self, _: &str) {}
+
+        fn tell(&self, _: &Finding) {}
 
         fn agrees(&self, question: &str) -> Result<bool> {
             self.asked.borrow_mut().push(question.to_owned());
