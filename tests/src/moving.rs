@@ -191,8 +191,11 @@ pub fn migrate(lab: &Lab, source: &Source, size: u64, way: Way, before: &Look) -
     })?;
     drop(machine);
     let found = step("compare the files", || moving.compare())?;
-    let changed: Vec<&str> = found.changed.into_keys().collect();
-    println!("    {} files; changed: {}", found.files, changed.join(" "));
+    let changed: usize = found.changed.values().sum();
+    println!(
+        "    {} files are equal, but for {changed} of the fixes'",
+        found.files
+    );
     let mut machine = moving.start()?;
     step("start the machine in its new place", || {
         let after = moving.look(&mut machine)?;
