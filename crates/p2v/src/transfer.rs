@@ -105,6 +105,10 @@ struct TransferArgs {
     /// Do not ask before the target's disks are erased
     #[arg(long)]
     yes: bool,
+    /// End another transfer that is at work on the target; one that works may
+    /// be lost
+    #[arg(long)]
+    take_over: bool,
     /// Only copy; a later run copies what has changed by then, and finishes
     #[arg(long)]
     seed: bool,
@@ -219,6 +223,7 @@ impl TransferArgs {
                 },
             },
             dry_run: self.dry_run,
+            take_over: self.take_over,
             seed: self.seed,
             verify: self.verify,
             restart: !self.no_restart,

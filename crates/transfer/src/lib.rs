@@ -21,3 +21,4 @@ pub mod quantity;
 pub mod report;
 pub mod run;
 pub mod source;
+pub mod target;

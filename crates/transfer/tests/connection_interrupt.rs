@@ -22,6 +22,7 @@ fn a_signal_ends_orders_contents_and_pauses() {
     let mut agent = link.agent().unwrap();
     let order = DataOrder {
         v: VERSION,
+        run: "r".to_owned(),
         plan_id: "p".to_owned(),
         volume: "vda1".to_owned(),
         work: DataWork::Files,

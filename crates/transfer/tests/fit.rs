@@ -11,8 +11,8 @@ use p2v_sys::loopdev::Extent;
 use p2v_sys::{Cmd, LoopDevice, Mount};
 use p2v_transfer::format::Format;
 use p2v_transfer::plan::{Fill, Plan, Wishes, derive};
-use p2v_transfer::protocol::{Target, TargetDisk};
 use p2v_transfer::source::{Area, Content, Disk, Filesystem, Identity, MountPoint, Source, System};
+use p2v_transfer::target::{Target, TargetDisk};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -106,6 +106,7 @@ fn target(size: u64) -> Target {
         }],
         nics: Vec::new(),
         missing_tools: Vec::new(),
+        at_work: None,
         filesystems: Vec::new(),
     }
 }

@@ -8,8 +8,8 @@ use p2v_sys::partition::table::Table;
 use p2v_sys::{Cmd, LoopDevice};
 use p2v_transfer::format::{Format, make_swap};
 use p2v_transfer::plan::{Fill, Plan, Wishes, derive};
-use p2v_transfer::protocol::{Target, TargetDisk};
 use p2v_transfer::source::OpenSource;
+use p2v_transfer::target::{Target, TargetDisk};
 
 const MIB: u64 = 1 << 20;
 
@@ -117,6 +117,7 @@ fn target(size: u64) -> Target {
         }],
         nics: Vec::new(),
         missing_tools: Vec::new(),
+        at_work: None,
         filesystems: Vec::new(),
     }
 }

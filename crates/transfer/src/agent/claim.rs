@@ -1,17 +1,23 @@
-//! One transfer at a time: agents are known by a locked file each, and one that
-//! was left behind by a broken connection is ended before the next one works.
+//! One transfer at a time: agents are known by a locked file each.
+//!
+//! A transfer that has lost its connection comes again as the same run, and its
+//! earlier agents are ended before the next one works. Another run is refused
+//! while this one's agents live, unless somebody has agreed to end them.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use p2v_sys::lock::FileLock;
+use p2v_sys::{interrupt, time};
 use serde::{Deserialize, Serialize};
 
 use super::place::Place;
+use super::voice::Voice;
+use crate::target::{ABOUT_ANOTHER, AtWork};
 
 /// From SIGTERM to SIGKILL: an agent undoes what it has half done.
 const GRACE: Duration = Duration::from_secs(5);
@@ -27,51 +33,99 @@ pub struct Claim {
     _lock: FileLock,
 }
 
+/// Who makes a claim.
+#[derive(Debug, Clone, Copy)]
+pub struct Claimant<'a> {
+    /// See [`crate::protocol::Request`].
+    pub run: &'a str,
+    /// What it makes of the disks.
+    pub plan_id: &'a str,
+}
+
 /// An agent that works on the disks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Agent {
-    pid: i32,
-    plan_id: String,
+    at_work: AtWork,
     /// For one volume's contents alone.
     data: bool,
 }
 
 impl Claim {
-    /// Makes `held` this process's claim to the transfer of that plan. Other
-    /// agents of that plan are ended, since only one source can have it; those
-    /// of other plans too if `over_others`, and are an error if not.
+    /// Makes `held` this process's claim for that run. Its other agents are
+    /// ended: each order begins without any, also for contents. Those of other
+    /// runs too if `take_over`, and are an error if not.
     pub fn take(
         held: &mut Option<Self>,
         place: &Place,
-        plan_id: &str,
-        over_others: bool,
+        claimant: Claimant,
+        take_over: bool,
     ) -> Result<()> {
+        claimant.check()?;
         place.make()?;
-        // Each order begins without agents for contents, also of our own.
-        let own = held.take_if(|claim| claim.agent.plan_id == plan_id);
+        let own = held.take_if(|claim| claim.agent.at_work.run == claimant.run);
         *held = None;
-        let registry = Registry::open(place)?;
-        registry.end_others(plan_id, over_others)?;
+        let registry = match take_over {
+            true => Registry::open(place)?,
+            false => Registry::open_alone(place, claimant.run)?,
+        };
+        for (file, agent) in registry.others()? {
+            end(agent.at_work.process, &file)?;
+        }
         *held = Some(match own {
             Some(own) => own,
-            None => registry.enter(plan_id, false)?,
+            None => registry.enter(claimant, false)?,
         });
         Ok(())
     }
 
     /// This process's claim to fill a volume, beside others that do so for the
-    /// same plan.
-    pub fn to_fill(place: &Place, plan_id: &str) -> Result<Self> {
+    /// same run.
+    pub fn to_fill(place: &Place, claimant: Claimant) -> Result<Self> {
+        claimant.check()?;
         place.make()?;
-        let registry = Registry::open(place)?;
-        if let Some((_, agent)) = registry
-            .others()?
-            .iter()
-            .find(|(_, it)| it.plan_id != plan_id)
-        {
-            bail!(refusal(agent));
+        Registry::open_alone(place, claimant.run)?.enter(claimant, true)
+    }
+}
+
+/// The run that is at work, other than `run`.
+pub fn at_work(place: &Place, run: &str) -> Result<Option<AtWork>> {
+    match place.run().join(AGENTS).exists() {
+        true => Registry::open(place)?.stranger(run),
+        false => Ok(None),
+    }
+}
+
+/// The same, after it had the time to leave.
+pub fn still_at_work(place: &Place, run: &str, voice: &mut Voice) -> Result<Option<AtWork>> {
+    let deadline = Instant::now() + place.leaving();
+    let mut told = false;
+    loop {
+        let other = at_work(place, run)?;
+        match &other {
+            None => return Ok(None),
+            Some(_) if Instant::now() >= deadline => return Ok(other),
+            Some(other) if !told => voice.note(format!("{other}: looking whether it ends"))?,
+            Some(_) => {}
         }
-        registry.enter(plan_id, true)
+        told = true;
+        pause()?;
+    }
+}
+
+fn pause() -> Result<()> {
+    interrupt::check()?;
+    std::thread::sleep(Duration::from_millis(100));
+    Ok(())
+}
+
+impl Claimant<'_> {
+    fn check(&self) -> Result<()> {
+        let plain = self.run.bytes().all(|byte| byte.is_ascii_graphic());
+        ensure!(
+            plain && (1..=64).contains(&self.run.len()),
+            "the order does not say which run of a transfer it is of"
+        );
+        Ok(())
     }
 }
 
@@ -82,6 +136,9 @@ impl Drop for Claim {
     }
 }
 
+/// The registry's directory, below the place's.
+const AGENTS: &str = "agents";
+
 /// The directory of the agents' files; nobody else enters or looks meanwhile.
 struct Registry {
     directory: PathBuf,
@@ -90,7 +147,7 @@ struct Registry {
 
 impl Registry {
     fn open(place: &Place) -> Result<Self> {
-        let directory = place.run().join("agents");
+        let directory = place.run().join(AGENTS);
         match std::fs::create_dir(&directory) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                 return Err(error).with_context(|| format!("creating {}", directory.display()));
@@ -104,14 +161,39 @@ impl Registry {
         })
     }
 
-    fn enter(&self, plan_id: &str, data: bool) -> Result<Claim> {
-        let agent = Agent {
-            pid: std::process::id() as i32,
-            plan_id: plan_id.to_owned(),
-            data,
+    /// Opens it once no other run is at work.
+    fn open_alone(place: &Place, run: &str) -> Result<Self> {
+        let deadline = Instant::now() + place.leaving();
+        loop {
+            let registry = Self::open(place)?;
+            match registry.stranger(run)? {
+                None => return Ok(registry),
+                Some(other) if Instant::now() >= deadline => bail!("{other}: {ABOUT_ANOTHER}"),
+                // Whoever works there needs the registry too.
+                Some(_) => drop(registry),
+            }
+            pause()?;
+        }
+    }
+
+    /// An agent of another run.
+    fn stranger(&self, run: &str) -> Result<Option<AtWork>> {
+        let others = self.others()?.into_iter();
+        let mut others = others.map(|(_, agent)| agent.at_work);
+        Ok(others.find(|other| other.run != run))
+    }
+
+    fn enter(&self, claimant: Claimant, data: bool) -> Result<Claim> {
+        let at_work = AtWork {
+            run: claimant.run.to_owned(),
+            plan_id: claimant.plan_id.to_owned(),
+            from: from(),
+            since: time::now(),
+            process: own_process(),
         };
+        let agent = Agent { at_work, data };
         let kind = if data { "data" } else { "orders" };
-        let file = self.directory.join(format!("{kind}-{}", agent.pid));
+        let file = self.directory.join(format!("{kind}-{}", own_process()));
         let doing = || format!("writing {}", file.display());
         // A process of this number that ended long ago may have left one.
         let _ = std::fs::remove_file(&file);
@@ -128,16 +210,6 @@ impl Registry {
         })
     }
 
-    fn end_others(&self, plan_id: &str, over_others: bool) -> Result<()> {
-        for (file, agent) in self.others()? {
-            if agent.plan_id != plan_id && !over_others {
-                bail!(refusal(&agent));
-            }
-            end(&agent, &file)?;
-        }
-        Ok(())
-    }
-
     /// Agents that work, but for this process.
     fn others(&self) -> Result<Vec<(PathBuf, Agent)>> {
         let doing = || format!("reading {}", self.directory.display());
@@ -145,7 +217,7 @@ impl Registry {
         for entry in std::fs::read_dir(&self.directory).with_context(doing)? {
             let file = entry.with_context(doing)?.path();
             if let Some(agent) = living(&file)? {
-                if agent.pid != std::process::id() as i32 {
+                if agent.at_work.process != own_process() {
                     others.push((file, agent));
                 }
             }
@@ -154,11 +226,17 @@ impl Registry {
     }
 }
 
-fn refusal(agent: &Agent) -> String {
-    format!(
-        "another transfer, of plan {}, is at work here (process {}): wait for its end, or end it",
-        agent.plan_id, agent.pid
-    )
+fn own_process() -> i32 {
+    std::process::id() as i32
+}
+
+/// The client's address, which the SSH server that started this has told.
+fn from() -> Option<String> {
+    let connection = std::env::var("SSH_CONNECTION").ok()?;
+    let address = connection.split(' ').next()?;
+    // Whoever sets it otherwise shall steer nobody's terminal.
+    let address: std::net::IpAddr = address.split('%').next()?.parse().ok()?;
+    Some(address.to_string())
 }
 
 /// The agent whose file this is; `None`, and the file is gone, if it has ended.
@@ -173,10 +251,10 @@ fn living(file: &Path) -> Result<Option<Agent>> {
     serde_json::from_slice(&text).map(Some).with_context(doing)
 }
 
-fn end(agent: &Agent, file: &Path) -> Result<()> {
-    let pid = Pid::from_raw(agent.pid);
+fn end(process: i32, file: &Path) -> Result<()> {
+    let pid = Pid::from_raw(process);
     let doing = || format!("ending the earlier agent, process {pid}");
-    check_is_agent(agent.pid).with_context(doing)?;
+    check_is_agent(process).with_context(doing)?;
     tracing::info!("{}", doing());
     let start = Instant::now();
     let mut signal = Signal::SIGTERM;

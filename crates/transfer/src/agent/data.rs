@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use p2v_sys::mount;
 
-use super::claim::Claim;
+use super::claim::{Claim, Claimant};
 use super::devices::Device;
 use super::place::Place;
 use super::recognise;
@@ -39,7 +39,11 @@ pub fn serve_data(
     place.check_ram_booted()?;
     let order = protocol::read::<DataOrder>(from)?.context("no order came")?;
     // Before the plan is looked at: nobody changes it from here on.
-    let _claim = Claim::to_fill(place, &order.plan_id)?;
+    let claimant = Claimant {
+        run: &order.run,
+        plan_id: &order.plan_id,
+    };
+    let _claim = Claim::to_fill(place, claimant)?;
     let plan = planned(place, &order)?;
     let (disk, volume) = plan
         .volumes()

@@ -18,6 +18,7 @@ mod devices;
 mod disks;
 mod finish;
 mod fix;
+mod hangup;
 mod machine;
 mod place;
 mod prepare;

@@ -2,6 +2,7 @@
 //! devices.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -39,6 +40,16 @@ impl Place {
     /// The disks that tests allow; `None` for those that the machine has.
     pub(super) fn only(&self) -> Option<&[PathBuf]> {
         self.only.as_deref()
+    }
+
+    /// How long the agents of another run may take to end by themselves: one
+    /// whose source was killed has just seen its connection end, and may have
+    /// to wait for its disk.
+    pub(super) fn leaving(&self) -> Duration {
+        match self.only {
+            None => Duration::from_secs(30),
+            Some(_) => Duration::from_secs(2),
+        }
     }
 
     /// Makes the directory for what is kept.

@@ -6,10 +6,12 @@ use anyhow::{Context, Result};
 use p2v_fixes::machine::{BootMode, Hypervisor, found};
 use p2v_sys::command::in_path;
 
+use super::claim;
 use super::disks::{self, Disk};
 use super::place::Place;
 use super::stamp;
-use crate::protocol::{Target, TargetDisk, TargetNic};
+use super::voice::Voice;
+use crate::target::{Target, TargetDisk, TargetNic};
 
 /// What preparing disks and running the fixes can take.
 const TOOLS: [&str; 8] = [
@@ -26,14 +28,18 @@ const TOOLS: [&str; 8] = [
 /// What a system's volumes can be.
 const FILESYSTEMS: [&str; 6] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "vfat"];
 
-/// Looks at the machine; nothing is changed.
-pub fn target(place: &Place) -> Result<Target> {
+/// Looks at the machine for that run; nothing is changed.
+pub fn target(place: &Place, run: &str, voice: &mut Voice) -> Result<Target> {
     let (hypervisor, instance) = found::ganeti()?;
     let ram_booted = place.is_ram_booted();
     // A system that lives on its disks is the wrong machine: they are its own.
     let disks = match ram_booted {
         true => disks::list(place)?,
         false => Vec::new(),
+    };
+    let at_work = match ram_booted {
+        true => claim::still_at_work(place, run, voice)?,
+        false => None,
     };
     let hostname = nix::unistd::gethostname().context("reading the host name")?;
     Ok(Target {
@@ -46,6 +52,7 @@ pub fn target(place: &Place) -> Result<Target> {
         memory: memory("MemTotal:")?,
         memory_available: memory("MemAvailable:")?,
         processors: processors(),
+        at_work,
         disks: disks
             .iter()
             .map(|disk| examined(place, disk))

@@ -27,17 +27,20 @@ pub struct Agent {
     output: BufReader<Counted<ChildStdout>>,
     program: Program,
     patience: Option<Duration>,
+    /// See [`Request`].
+    run: String,
     /// Whether it has said anything that makes sense.
     up: bool,
 }
 
 impl Agent {
-    pub(super) fn start(mut program: Program) -> Result<Self> {
+    pub(super) fn start(mut program: Program, run: &str) -> Result<Self> {
         Ok(Self {
             input: program.input()?,
             output: BufReader::new(program.output()?),
             program,
             patience: None,
+            run: run.to_owned(),
             up: false,
         })
     }
@@ -72,7 +75,11 @@ impl Agent {
     }
 
     fn converse(&mut self, order: Order, note: &mut dyn FnMut(&str)) -> Result<serde_json::Value> {
-        let request = Request { v: VERSION, order };
+        let request = Request {
+            v: VERSION,
+            run: self.run.clone(),
+            order,
+        };
         if let Err(error) = protocol::write(&mut self.input, &request) {
             return Err(self.ended(Some(error)));
         }

@@ -21,7 +21,7 @@ mod verdict;
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::protocol::DataOrder;
@@ -48,6 +48,7 @@ pub struct Link {
     /// Holds the good host keys; private to this process's user.
     keys: Arc<TempDir>,
     fingerprints: Vec<String>,
+    run: String,
 }
 
 impl Link {
@@ -66,6 +67,7 @@ impl Link {
             options: options::all(address, keys.path()),
             keys,
             fingerprints: Vec::new(),
+            run: new_run()?,
         };
         let accepted = host_keys::accept(address, || link.program("true"), confirm)?;
         host_keys::save(link.keys.path(), &accepted)?;
@@ -78,13 +80,19 @@ impl Link {
         &self.fingerprints
     }
 
+    /// What tells this run of a transfer from others: see
+    /// [`crate::protocol::Request`].
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
     /// Starts an agent.
     ///
     /// # Errors
     /// ssh does not start; whether the target answers is known at the first
     /// order.
     pub fn agent(&self) -> Result<Agent> {
-        Agent::start(self.program(AGENT)?)
+        Agent::start(self.program(AGENT)?, &self.run)
     }
 
     /// Starts an agent for one volume's contents and gives it its order.
@@ -101,4 +109,11 @@ impl Link {
         arguments.push(command.to_owned());
         program::Program::start(&self.address, &arguments, Arc::clone(&self.keys))
     }
+}
+
+/// A name that no other run has.
+fn new_run() -> Result<String> {
+    const FILE: &str = "/proc/sys/kernel/random/uuid";
+    let uuid = std::fs::read_to_string(FILE).with_context(|| format!("reading {FILE}"))?;
+    Ok(uuid.trim().to_owned())
 }

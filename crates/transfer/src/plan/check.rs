@@ -11,8 +11,8 @@ use super::layout::{self, Space};
 use super::show::size;
 use super::{Fill, Plan, PlannedDisk, VERSION, Volume, demand};
 use crate::format::Format;
-use crate::protocol::{Target, TargetDisk};
 use crate::source::{Area, Content, Source};
+use crate::target::{Target, TargetDisk};
 
 /// All that is wrong with it, each with the place where.
 pub fn faults(plan: &Plan, source: &Source, target: &Target) -> Vec<String> {

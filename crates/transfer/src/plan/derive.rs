@@ -12,8 +12,8 @@ use super::areas::sort;
 use super::layout::{STEP, Space};
 use super::share::{Kind, TooSmall, Want, share};
 use super::{Fill, Plan, PlannedDisk, VERSION, Volume, Wishes, demand, needs};
-use crate::protocol::{Target, TargetDisk};
 use crate::source::{Content, Disk, Source};
+use crate::target::{Target, TargetDisk};
 
 /// See [`super::derive`].
 pub fn derive(source: &Source, target: &Target, wishes: &Wishes) -> Result<Plan> {

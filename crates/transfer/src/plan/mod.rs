@@ -23,8 +23,8 @@ use p2v_sys::partition::table::Table;
 use serde::{Deserialize, Serialize};
 
 use crate::format::Format;
-use crate::protocol::Target;
 use crate::source::{Identity, MountPoint, Source, System};
+use crate::target::Target;
 
 /// The version of [`Plan`] as JSON.
 pub const VERSION: u32 = 1;

@@ -4,10 +4,10 @@ use p2v_fixes::machine::{BootMode, Hypervisor};
 use p2v_sys::partition::table::{Entry, Table};
 
 use crate::format::Format;
-use crate::protocol::{Target, TargetDisk, TargetNic};
 use crate::source::{
     Area, Content, Disk, Filesystem, Identity, Kernel, MountPoint, Nic, Source, System,
 };
+use crate::target::{Target, TargetDisk, TargetNic};
 
 pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;
@@ -196,6 +196,7 @@ pub fn target(sizes: &[u64]) -> Target {
             mac: "aa:00:00:00:00:01".to_owned(),
         }],
         missing_tools: Vec::new(),
+        at_work: None,
         filesystems: ["ext2", "ext3", "ext4", "xfs", "btrfs", "vfat"]
             .map(str::to_owned)
             .to_vec(),

@@ -13,8 +13,8 @@ use p2v_sys::command::in_path;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{self, Fill, Plan, Wishes, size_text};
-use crate::protocol::Target;
 use crate::source::Source;
+use crate::target::Target;
 
 /// How much a finding weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -6,8 +6,8 @@ use p2v_fixes::machine::{BootMode, Hypervisor};
 
 use super::Finding;
 use crate::plan::{Fill, Plan, PlannedDisk, size_text};
-use crate::protocol::{Target, TargetDisk};
 use crate::source::Source;
+use crate::target::{ABOUT_ANOTHER, Target, TargetDisk};
 
 /// With less memory free, in bytes, mkfs and the fixes' programs may be killed
 /// for want of it.
@@ -23,6 +23,9 @@ pub fn findings(source: &Source, target: &Target, plan: &Plan) -> Vec<Finding> {
         let is_it = |disk: &&TargetDisk| Path::new(&disk.device) == planned.device;
         target.disks.iter().find(is_it)
     };
+    if let Some(other) = &target.at_work {
+        findings.push(Finding::error(format!("{other}: {ABOUT_ANOTHER}")));
+    }
     for planned in &plan.disks {
         // One that is not there is a fault of the plan.
         if let Some(disk) = there(planned) {

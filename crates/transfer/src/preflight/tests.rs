@@ -4,6 +4,7 @@ use super::*;
 use crate::plan::sample::*;
 use crate::plan::{Wishes, derive};
 use crate::source::{Content, Disk, Kernel, Nic};
+use crate::target::AtWork;
 
 struct Case {
     source: Source,
@@ -268,6 +269,22 @@ fn without_a_plan_all_else_is_found_too() {
         "no kernel",
     ] {
         assert!(errors.iter().any(|text| text.contains(part)), "{part}");
+    }
+}
+
+#[test]
+fn another_transfer_that_is_at_work_is_in_the_way() {
+    let mut case = case();
+    case.target.at_work = Some(AtWork {
+        run: "run".to_owned(),
+        plan_id: case.plan.id(),
+        from: Some("192.0.2.7".to_owned()),
+        since: "2024-02-29T12:00:00Z".to_owned(),
+        process: 7,
+    });
+    let text = texts(&case, Weight::Error);
+    for part in ["from 192.0.2.7", "2024-02-29T12:00:00Z", "--take-over"] {
+        assert!(text.contains(part), "{part}: {text}");
     }
 }
 

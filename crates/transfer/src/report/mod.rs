@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
 use crate::preflight::Finding;
-use crate::protocol::{Fixed, Target};
+use crate::protocol::Fixed;
 use crate::source::Source;
+use crate::target::Target;
 
 pub use files::write;
 pub use html::page;

@@ -69,7 +69,7 @@ impl<'a> Filling<'a> {
         for (disk, volume) in self.volumes() {
             let begun = Instant::now();
             let contents = self.contents(disk, volume)?;
-            let order = self.order(volume.name(disk), contents.copying());
+            let order = self.order(session, volume.name(disk), contents.copying());
             let mut tries = 0;
             let copied = self.each_try(session, &display, &order, |data, watch| {
                 tries += 1;
@@ -96,7 +96,7 @@ impl<'a> Filling<'a> {
         let mut differences = Vec::new();
         for (disk, volume) in self.volumes() {
             let contents = self.contents(disk, volume)?;
-            let order = self.order(volume.name(disk), contents.comparing());
+            let order = self.order(session, volume.name(disk), contents.comparing());
             let found = self.each_try(session, &display, &order, |data, watch| {
                 self.look(&contents, volume, data, watch)
             })?;
@@ -187,6 +187,7 @@ impl<'a> Filling<'a> {
                 let again = Order::Prepare {
                     plan: Box::new(self.plan.clone()),
                     erase: Vec::new(),
+                    take_over: false,
                 };
                 session.ask_once::<Prepared>(&again, &|_| ())?;
             }
@@ -205,9 +206,10 @@ impl<'a> Filling<'a> {
         })
     }
 
-    fn order(&self, volume: String, work: DataWork) -> DataOrder {
+    fn order(&self, session: &Session, volume: String, work: DataWork) -> DataOrder {
         DataOrder {
             v: protocol::VERSION,
+            run: session.link.run().to_owned(),
             plan_id: self.plan.id(),
             volume,
             work,

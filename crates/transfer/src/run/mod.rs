@@ -15,9 +15,10 @@ use crate::connection::{Address, Link};
 use crate::plan::{self, Plan, Wishes};
 use crate::preflight::{self, Finding, Weight};
 use crate::progress::Form;
-use crate::protocol::{Fixed, Loss, Order, Prepared, Status, Target};
+use crate::protocol::{Fixed, Loss, Order, Prepared, Status};
 use crate::report::{self, Outcome, Report};
 use crate::source::{OpenSource, Source};
+use crate::target::Target;
 
 use filling::Filling;
 use session::Session;
@@ -37,6 +38,8 @@ pub struct Request {
     pub wishes: Wishes,
     /// Stop before the first write.
     pub dry_run: bool,
+    /// End another transfer that is at work on the target.
+    pub take_over: bool,
     /// Only fill the disks; a later run copies what has changed and finishes.
     pub seed: bool,
     /// Compare both sides after the copy.
@@ -87,7 +90,12 @@ fn with_source(request: &Request, source: &OpenSource, person: &dyn Person) -> R
     let link = connect(&request.address, person)?;
     let say = |line: &str| person.say(line);
     let mut session = Session::new(&link);
-    let target: Target = session.ask(&Order::Probe, &say)?;
+    let mut target: Target = session.ask(&Order::Probe, &say)?;
+    if request.take_over {
+        if let Some(other) = target.at_work.take() {
+            person.say(&format!("{other}: it will be ended (--take-over)"));
+        }
+    }
     let plan = make_plan(request, &source.source, &target, person)?;
     let mut report = Report::new(&source.source, &target, &plan);
     report.findings = check(&source.source, &target, &plan, person)?;
@@ -243,6 +251,7 @@ impl Transfer<'_> {
         let order = Order::Prepare {
             plan: Box::new(self.plan.clone()),
             erase: self.agreed.clone(),
+            take_over: self.request.take_over,
         };
         self.session.ask::<Prepared>(&order, self.say).map(|_| ())
     }

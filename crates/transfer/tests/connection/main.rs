@@ -55,12 +55,14 @@ fn with_the_right_fingerprint_orders_are_answered() {
         return;
     }
     let sshd = Sshd::start(GOOD);
+    let mut runs = Vec::new();
     for kind in ["ed25519", "ecdsa"] {
         let mut address = sshd.address();
         // One that create printed for another instance does no harm.
         address.host_keys = vec![format!("SHA256:{}", "x".repeat(43)), sshd.fingerprint(kind)];
         let link = Link::establish(&address, &mut |_| panic!("asked")).unwrap();
         assert_eq!(link.fingerprints(), [sshd.fingerprint(kind)]);
+        runs.push(link.run().to_owned());
         let mut agent = link.agent().unwrap();
         let mut notes = Vec::new();
         for _ in 0..3 {
@@ -72,7 +74,9 @@ fn with_the_right_fingerprint_orders_are_answered() {
         assert_eq!(notes, ["looking"; 3]);
     }
     assert!(sshd.text("command").trim_end().ends_with(" p2v agent"));
-    assert_eq!(sshd.text("order"), "{\"v\":1,\"order\":\"status\"}\n");
+    let order = format!("{{\"v\":1,\"run\":{:?},\"order\":\"status\"}}\n", runs[1]);
+    assert_eq!(sshd.text("order"), order);
+    assert_ne!(runs[0], runs[1]);
     // Dropping it ends the other side too.
     wait_for("the agent's end", || sshd.path("ended").exists());
 }
@@ -325,6 +329,7 @@ fn a_hostile_banner_changes_nothing() {
 fn data_order() -> DataOrder {
     DataOrder {
         v: VERSION,
+        run: "r".to_owned(),
         plan_id: "p".to_owned(),
         volume: "vda1".to_owned(),
         work: DataWork::Files,

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::mount::MsFlags;
 use p2v_sys::loopdev::{self, Extent, LoopDevice};
@@ -169,11 +170,21 @@ pub fn inspected(paths: &[&Path]) -> Source {
     open.close().unwrap();
     for (path, before) in paths.iter().zip(before) {
         assert_eq!(hash(path), before, "{} was changed", path.display());
-        assert_eq!(loopdev::users_of(path).unwrap(), [""; 0].map(PathBuf::from));
+        assert_let_go(path);
     }
     let json: Source = serde_json::from_str(&source.to_json()).unwrap();
     assert_eq!(json, source);
     source
+}
+
+/// A program that another test is just starting may hold a loop device a moment
+/// longer.
+fn assert_let_go(path: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline && !loopdev::users_of(path).unwrap().is_empty() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(loopdev::users_of(path).unwrap(), [""; 0].map(PathBuf::from));
 }
 
 fn is_mountable(area: &Area) -> bool {

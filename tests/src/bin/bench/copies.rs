@@ -230,6 +230,7 @@ impl Copies<'_> {
         let link = Link::establish(&address, &mut |_| Ok(false))?;
         let mut data = link.data(&DataOrder {
             v: protocol::VERSION,
+            run: "bench".to_owned(),
             plan_id: String::new(),
             volume: String::new(),
             work: DataWork::Files,

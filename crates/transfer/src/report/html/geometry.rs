@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use crate::plan::{Fill, Plan, PlannedDisk, Volume};
-use crate::protocol::Target;
 use crate::quantity;
 use crate::report::Report;
 use crate::source::{Area, Content, Disk, MountPoint, Source};
+use crate::target::Target;
 
 /// The height of the larger side's disks, in the drawing's units.
 const TALL: f64 = 420.0;

@@ -8,11 +8,12 @@ use p2v_fixes::machine::{BootMode, HostnamePolicy, Hypervisor};
 use crate::format::Format;
 use crate::plan::{Fill, LeftOut, Plan, PlannedDisk, Volume};
 use crate::preflight::{Finding, Weight};
-use crate::protocol::{FixResult, Fixed, Target, TargetDisk, TargetNic};
+use crate::protocol::{FixResult, Fixed};
 use crate::report::{Outcome, Report, VolumeReport};
 use crate::source::{
     Area, Content, Disk, Filesystem, Identity, Kernel, MountPoint, Nic, Source, System,
 };
+use crate::target::{Target, TargetDisk, TargetNic};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -217,6 +218,7 @@ fn target() -> Target {
             mac: "aa:00:00:12:34:56".to_owned(),
         }],
         missing_tools: Vec::new(),
+        at_work: None,
         filesystems: Vec::new(),
     }
 }

@@ -11,21 +11,18 @@ use std::time::{Duration, Instant};
 
 use nix::mount::MsFlags;
 use p2v_copy::{Progress, SendOptions};
-use p2v_fixes::machine::{BootMode, HostnamePolicy};
 use p2v_sys::loopdev::Extent;
-use p2v_sys::partition::table::{Entry, Table};
-use p2v_sys::{Cmd, LoopDevice, Mount, mount};
+use p2v_sys::{LoopDevice, Mount, mount};
 use p2v_transfer::agent::{Place, serve, serve_data};
-use p2v_transfer::format::Format;
-use p2v_transfer::plan::{Fill, Plan, PlannedDisk, VERSION, Volume};
-use p2v_transfer::protocol::{
-    self, Answer, DataOrder, Loss, Order, Request, Say, Target, TargetDisk,
-};
-use p2v_transfer::source::{Identity, MountPoint, System};
+use p2v_transfer::plan::Plan;
+use p2v_transfer::protocol::{self, Answer, DataOrder, Loss, Order, Request, Say};
+use p2v_transfer::target::{Target, TargetDisk};
 use serde::de::DeserializeOwned;
 
 /// The disks and the directory for agents; all that is mounted goes with it.
 pub struct Bench {
+    /// Which run of a transfer gives the orders.
+    pub run: String,
     disks: Vec<LoopDevice>,
     dir: tempfile::TempDir,
 }
@@ -43,11 +40,17 @@ impl Bench {
             LoopDevice::attach(&image, Extent::default(), false).unwrap()
         };
         let disks = sizes.iter().enumerate().map(disk).collect();
-        Self { disks, dir }
+        let run = "run".to_owned();
+        Self { run, disks, dir }
     }
 
     pub fn disk(&self, index: usize) -> PathBuf {
         self.disks[index].path().to_owned()
+    }
+
+    /// Where everything is.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     fn run(&self) -> PathBuf {
@@ -138,6 +141,7 @@ impl Bench {
         Order::Prepare {
             plan: Box::new(plan.clone()),
             erase: if erase { self.losses() } else { Vec::new() },
+            take_over: false,
         }
     }
 
@@ -177,7 +181,7 @@ impl Bench {
     }
 
     /// An agent for contents.
-    fn data(&self) -> TestAgent {
+    pub fn data(&self) -> TestAgent {
         self.start(true)
     }
 
@@ -194,6 +198,7 @@ impl Bench {
             .env(SOCKET, &socket)
             .env("AGENT_DATA", if data { "1" } else { "0" })
             .env("AGENT_RUN", self.run())
+            .env("SSH_CONNECTION", "192.0.2.7 50000 192.0.2.1 22")
             .env("AGENT_DISKS", std::env::join_paths(disks).unwrap())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -204,6 +209,7 @@ impl Bench {
         TestAgent {
             output: BufReader::new(stream.try_clone().unwrap()),
             input: stream,
+            run: self.run.clone(),
             notes: Vec::new(),
             child,
         }
@@ -242,6 +248,7 @@ impl Drop for Bench {
 
 /// A running agent.
 pub struct TestAgent {
+    run: String,
     input: UnixStream,
     output: BufReader<UnixStream>,
     child: Child,
@@ -252,6 +259,7 @@ impl TestAgent {
     pub fn tell(&mut self, order: &Order) {
         let request = Request {
             v: protocol::VERSION,
+            run: self.run.clone(),
             order: order.clone(),
         };
         protocol::write(&mut self.input, &request).unwrap();
@@ -277,6 +285,11 @@ impl TestAgent {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Nobody listens to it any more.
+    pub fn hang_up(self) -> Child {
+        self.child
+    }
+
     /// Ends it as a source does; it says nothing more.
     pub fn end(mut self) {
         self.input.shutdown(Shutdown::Write).unwrap();
@@ -285,121 +298,4 @@ impl TestAgent {
         assert_eq!(rest, "");
         assert!(self.child.wait().unwrap().success());
     }
-}
-
-pub fn plan(disks: Vec<PlannedDisk>) -> Plan {
-    Plan {
-        version: VERSION,
-        disks,
-        boot: BootMode::Bios,
-        hostname: HostnamePolicy::default(),
-        left_out: Vec::new(),
-        system: System::default(),
-    }
-}
-
-/// A disk with a partition for each volume: 200 MiB, or what the smallest xfs
-/// takes.
-pub fn partitioned(device: PathBuf, label: &str, mut volumes: Vec<Volume>) -> PlannedDisk {
-    let mut partitions = Vec::new();
-    let mut start = 2048;
-    for (index, volume) in volumes.iter_mut().enumerate() {
-        let sectors = volume.size / 512;
-        volume.number = index as u32 + 1;
-        partitions.push(Entry {
-            number: volume.number,
-            start,
-            size: sectors,
-            kind: match label {
-                "gpt" => "0FC63DAF-8483-4772-8E79-3D69D8477DE4".to_owned(),
-                _ => "83".to_owned(),
-            },
-            uuid: None,
-            name: None,
-            attributes: None,
-            bootable: false,
-        });
-        start += sectors;
-    }
-    PlannedDisk {
-        device,
-        size: start * 512 + (1 << 20),
-        source: "/dev/sda".into(),
-        source_names: vec!["/dev/sda".to_owned()],
-        table: Some(Table {
-            label: label.to_owned(),
-            id: (label == "dos").then(|| "0x0badcafe".to_owned()),
-            sector_size: 512,
-            first_lba: None,
-            partitions,
-        }),
-        volumes,
-    }
-}
-
-fn volume(size: u64, fill: Fill, uuid: Option<&str>, mounts: &[(&str, Option<&str>)]) -> Volume {
-    let mount = |(path, subvolume): &(&str, Option<&str>)| MountPoint {
-        path: (*path).to_owned(),
-        subvolume: subvolume.map(str::to_owned),
-    };
-    Volume {
-        number: 1,
-        size,
-        source_start: 1 << 20,
-        source_size: size,
-        fill,
-        identity: Identity {
-            uuid: uuid.map(str::to_owned),
-            label: None,
-        },
-        mounts: mounts.iter().map(mount).collect(),
-        was: Vec::new(),
-    }
-}
-
-fn files(kind: &str) -> Fill {
-    Fill::Files {
-        format: format(kind),
-        used: 0,
-        inodes: 0,
-    }
-}
-
-/// That of a filesystem as today's tools make them.
-fn format(kind: &str) -> Format {
-    let sample = tempfile::NamedTempFile::new().unwrap();
-    sample.as_file().set_len(304 << 20).unwrap();
-    let make = Cmd::new(format!("mkfs.{kind}"), "making a sample").arg("-q");
-    let make = match kind {
-        "ext4" => make.args(["-b", "4096"]),
-        _ => make,
-    };
-    make.arg(sample.path()).run().unwrap();
-    Format::of(sample.path(), Extent::default(), kind).unwrap()
-}
-
-pub fn ext4(uuid: &str, mounts: &[&str]) -> Volume {
-    let mounts: Vec<_> = mounts.iter().map(|path| (*path, None)).collect();
-    volume(200 << 20, files("ext4"), Some(uuid), &mounts)
-}
-
-pub fn xfs(uuid: &str, mounts: &[&str]) -> Volume {
-    let mounts: Vec<_> = mounts.iter().map(|path| (*path, None)).collect();
-    volume(304 << 20, files("xfs"), Some(uuid), &mounts)
-}
-
-pub fn btrfs(uuid: &str, mounts: &[(&str, Option<&str>)]) -> Volume {
-    volume(304 << 20, files("btrfs"), Some(uuid), mounts)
-}
-
-pub fn swap() -> Volume {
-    let uuid = "33333333-2222-4333-8444-555555555555";
-    volume(32 << 20, Fill::Swap, Some(uuid), &[])
-}
-
-pub fn blocks(kind: &str) -> Volume {
-    let fill = Fill::Blocks {
-        kind: kind.to_owned(),
-    };
-    volume(32 << 20, fill, None, &[])
 }

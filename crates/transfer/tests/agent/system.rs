@@ -1,0 +1,81 @@
+//! The system is put together, repaired, and let go.
+
+use std::collections::BTreeMap;
+
+use p2v_sys::Cmd;
+use p2v_transfer::protocol::{Fixed, Order, Prepared};
+
+use crate::bench::Bench;
+use crate::plans::{HOME, btrfs, ext4, partitioned, plan};
+
+#[test]
+fn the_system_is_put_together_and_repaired() {
+    crate::need_root!();
+    let bench = Bench::new(&[1 << 30]);
+    // mkfs.btrfs takes none that another disk has, such as another test's.
+    let uuid = "44444444-2222-4333-8444-555555555555";
+    let mut root = btrfs(uuid, &[("/", Some("@")), ("/home", Some("/@home"))]);
+    root.was = vec!["/dev/sda1".to_owned()];
+    let mut srv = ext4(HOME, &["/srv/data"]);
+    srv.was = vec!["/dev/sda2".to_owned()];
+    let plan = plan(vec![partitioned(bench.disk(0), "dos", vec![root, srv])]);
+    bench.ask::<Prepared>(bench.prepare(&plan, false)).unwrap();
+    let top = bench.volume(0, 1);
+    for name in ["@", "@home"] {
+        let make = Cmd::new("btrfs", "making a subvolume").args(["subvolume", "create"]);
+        make.arg(top.join(name)).run().unwrap();
+    }
+    std::fs::create_dir_all(top.join("@/etc")).unwrap();
+    std::fs::create_dir_all(top.join("@/home")).unwrap();
+    // A program of the system would see this one, and no disk.
+    std::fs::create_dir_all(top.join("@/dev")).unwrap();
+    std::fs::write(top.join("@/dev/null"), "").unwrap();
+    // A link that would lead out of the tree.
+    std::fs::create_dir_all(top.join("@/var/srv")).unwrap();
+    std::os::unix::fs::symlink("/var/srv", top.join("@/srv")).unwrap();
+    let fstab = "/dev/sda1 / btrfs subvol=@ 0 0\n/dev/sda1 /home btrfs subvol=@home 0 0\n\
+                 /dev/sda2 /srv/data ext4 defaults 0 2\n";
+    std::fs::write(top.join("@/etc/fstab"), fstab).unwrap();
+    std::fs::write(top.join("@home/user"), "").unwrap();
+    let fix = || Order::Fix {
+        plan: Box::new(plan.clone()),
+    };
+    for _ in 0..2 {
+        let (fixed, notes) = bench.ask_noting::<Fixed>(fix());
+        let fixed = fixed.unwrap();
+        let by_part: BTreeMap<_, _> = fixed
+            .fixes
+            .iter()
+            .map(|fix| (fix.part.as_str(), fix))
+            .collect();
+        assert!(by_part.contains_key("10-repair-fstab"), "{by_part:?}");
+        assert_ne!(by_part["10-repair-fstab"].outcome, "failed");
+        // There is no kernel in it, and no boot loader.
+        assert!(!fixed.will_boot && !fixed.obstacles.is_empty());
+        assert!(notes.iter().any(|note| note == "running 10-repair-fstab"));
+        assert!(bench.mounts().is_empty(), "{:?}", bench.mounts());
+    }
+    let prepared: Prepared = bench.ask(bench.prepare(&plan, false)).unwrap();
+    assert!(prepared.resumed);
+    let fstab = std::fs::read_to_string(top.join("@/etc/fstab")).unwrap();
+    assert!(
+        fstab.contains(&format!("UUID={uuid} / btrfs subvol=@")),
+        "{fstab}"
+    );
+    assert!(fstab.contains(&format!("UUID={HOME} /srv/data")), "{fstab}");
+    assert!(top.join("@/var/srv/data").is_dir());
+    let finish = |complete| Order::Finish {
+        plan: Box::new(plan.clone()),
+        complete,
+        restart: false,
+        summary: vec!["done \u{1b}[2J".to_owned()],
+    };
+    // It may go on after this, but not once the system may have started.
+    bench.ask::<()>(finish(false)).unwrap();
+    assert!(bench.mounts().is_empty());
+    let prepared: Prepared = bench.ask(bench.prepare(&plan, false)).unwrap();
+    assert!(prepared.resumed);
+    bench.ask::<()>(finish(true)).unwrap();
+    let refused = bench.ask::<Prepared>(bench.prepare(&plan, false));
+    assert!(refused.unwrap_err().contains("nobody has agreed"));
+}

@@ -1,0 +1,124 @@
+//! Transfers that meet on one target: one that comes again after a broken
+//! connection, and another one.
+
+use std::time::{Duration, Instant};
+
+use p2v_transfer::protocol::{self, DataOrder, DataWork, Fixed, Order, Prepared, Status};
+use p2v_transfer::target::Target;
+
+use crate::bench::Bench;
+use crate::plans::small;
+
+#[test]
+fn a_second_transfer_ends_the_first_only_with_consent_to_that() {
+    crate::need_root!();
+    let mut bench = Bench::new(&[300 << 20]);
+    let plan = small(&bench);
+    let mut first = bench.agent();
+    first.tell(&bench.prepare(&plan, true));
+    first.answer::<Prepared>().unwrap();
+    bench.run = "second".to_owned();
+    // That of the same machine's clone, of another machine, all agreed to.
+    let mut other = plan.clone();
+    other.system.hostname = Some("other".to_owned());
+    for (plan, erase) in [
+        (&plan, false),
+        (&plan, true),
+        (&other, false),
+        (&other, true),
+    ] {
+        let text = bench
+            .ask::<Prepared>(bench.prepare(plan, erase))
+            .unwrap_err();
+        assert!(text.contains("another transfer is at work"), "{text}");
+        assert!(text.contains("from 192.0.2.7 since 20"), "{text}");
+        assert!(text.contains("--take-over"), "{text}");
+    }
+    let fix = Order::Fix {
+        plan: Box::new(plan.clone()),
+    };
+    let text = bench.ask::<Fixed>(fix).unwrap_err();
+    assert!(text.contains("another transfer is at work"), "{text}");
+    assert!(first.is_running());
+    // It is told before anybody is asked anything.
+    let target: Target = bench.ask(Order::Probe).unwrap();
+    let at_work = target.at_work.unwrap();
+    assert_eq!((at_work.run.as_str(), at_work.plan_id), ("run", plan.id()));
+    let status: Status = bench.ask(Order::Status).unwrap();
+    assert!(status.lines.concat().contains("192.0.2.7"), "{status:?}");
+    let mut taking = bench.prepare(&other, true);
+    if let Order::Prepare { take_over, .. } = &mut taking {
+        *take_over = true;
+    }
+    bench.ask::<Prepared>(taking).unwrap();
+    assert!(!first.is_running());
+    // And now the first one has lost it.
+    let mut second = bench.agent();
+    second.tell(&bench.prepare(&other, false));
+    assert!(second.answer::<Prepared>().unwrap().resumed);
+    bench.run = "run".to_owned();
+    let text = bench
+        .ask::<Prepared>(bench.prepare(&plan, false))
+        .unwrap_err();
+    assert!(text.contains("another transfer is at work"), "{text}");
+}
+
+#[test]
+fn one_that_comes_again_ends_its_own_agents() {
+    crate::need_root!();
+    let mut bench = Bench::new(&[300 << 20]);
+    let plan = small(&bench);
+    let mut hanging = bench.agent();
+    hanging.tell(&bench.prepare(&plan, true));
+    hanging.answer::<Prepared>().unwrap();
+    let order = DataOrder {
+        v: protocol::VERSION,
+        run: bench.run.clone(),
+        plan_id: plan.id(),
+        volume: plan.disks[0].volumes[0].name(&plan.disks[0]),
+        work: DataWork::Files,
+    };
+    let mut filling = bench.data();
+    filling.line(&serde_json::to_string(&order).unwrap());
+    wait_for("the claim to fill", || {
+        let agents = bench.dir().join("run/agents");
+        std::fs::read_dir(agents).unwrap().count() == 2
+    });
+    let prepared: Prepared = bench.ask(bench.prepare(&plan, false)).unwrap();
+    assert!(prepared.resumed);
+    assert!(!hanging.is_running() && !filling.is_running());
+    // An order of nobody's could be anybody's.
+    bench.run = String::new();
+    let text = bench
+        .ask::<Prepared>(bench.prepare(&plan, false))
+        .unwrap_err();
+    assert!(text.contains("which run"), "{text}");
+}
+
+/// Its source was killed: the next run need not be told to take over.
+#[test]
+fn one_whose_source_is_gone_is_in_nobodys_way() {
+    crate::need_root!();
+    let mut bench = Bench::new(&[300 << 20]);
+    let plan = small(&bench);
+    let mut agent = bench.agent();
+    agent.tell(&bench.prepare(&plan, true));
+    agent.answer::<Prepared>().unwrap();
+    // Amid an order, which takes long: it waits for another process.
+    let lock = p2v_sys::lock::FileLock::wait(&bench.dir().join("run/agents.lock"), "").unwrap();
+    agent.tell(&bench.prepare(&plan, false));
+    let mut process = agent.hang_up();
+    wait_for("the agent's end", || process.try_wait().unwrap().is_some());
+    drop(lock);
+    bench.run = "second".to_owned();
+    let prepared: Prepared = bench.ask(bench.prepare(&plan, false)).unwrap();
+    assert!(prepared.resumed);
+}
+
+fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_there() {
+        assert!(Instant::now() < deadline, "waiting for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
