@@ -7,6 +7,7 @@
 #   make check-transfer  every kind of machine moves into an instance
 #   make bench     measured against its peers, side by side
 #   make install   [DESTDIR=...] onto a node, or into a package's tree
+#   make generated  manual pages, completions, the example configuration, made anew
 #   make clean
 
 SHELL = /bin/sh
@@ -15,6 +16,10 @@ DESTDIR =
 sbindir = /usr/sbin
 libdir = /usr/lib/p2v-target
 osdir = /usr/share/ganeti/os/p2v-target
+mandir = /usr/share/man
+bashdir = /usr/share/bash-completion/completions
+zshdir = /usr/share/zsh/vendor-completions
+fishdir = /usr/share/fish/vendor_completions.d
 confdir = /etc/ganeti/instance-p2v-target
 cachedir = /var/cache/ganeti-instance-p2v-target
 statedir = /var/lib/ganeti-instance-p2v-target
@@ -30,7 +35,7 @@ fixes = $(wildcard fixes.d/*)
 # Given binary= and init=, nothing is built: those are installed.
 built = $(if $(filter file,$(origin binary)),build)
 
-.PHONY: all build setup demo check ganeti-lab check-ganeti check-transfer bench install stage clean
+.PHONY: all build generated setup demo check ganeti-lab check-ganeti check-transfer bench install stage clean
 
 all: build
 
@@ -42,6 +47,11 @@ build:
 	@tools/require-rust
 	@echo "building p2v"
 	@cargo build --quiet --release --package p2v --package p2v-init
+
+# The files that are made from definitions in the source; a test says when one
+# differs.
+generated:
+	@cargo run --quiet --package p2v-manual
 
 # The OS directory and its configuration, in a tree of their own.
 stage:
@@ -81,6 +91,12 @@ install: $(built)
 	for name in create import export rename verify; do \
 	  ln -srf $(DESTDIR)$(sbindir)/p2v $(DESTDIR)$(osdir)/$$name || exit 1; \
 	done
+	for pages in man5 man8; do \
+	  install -D -m 0644 -t $(DESTDIR)$(mandir)/$$pages man/$$pages/* || exit 1; \
+	done
+	install -D -m 0644 -t $(DESTDIR)$(bashdir) completions/bash/*
+	install -D -m 0644 -t $(DESTDIR)$(zshdir) completions/zsh/*
+	install -D -m 0644 -t $(DESTDIR)$(fishdir) completions/fish/*
 	install -m 0644 ganeti_api_version os-def/parameters.list $(DESTDIR)$(osdir)
 	if [ -f $(DESTDIR)$(osdir)/variants.list ] && [ ! -L $(DESTDIR)$(osdir)/variants.list ]; then \
 	  mv -n $(DESTDIR)$(osdir)/variants.list $(DESTDIR)$(confdir)/variants.list; \

@@ -67,7 +67,7 @@ pub const RENAME_HELP: Help = Help {
     description: &[
         "Changes the instance's old name to its new one in the files of the system on its disks. A \
          machine that has a name of its own keeps it, unless the setting HOSTNAME_POLICY is \
-         `instance'.",
+         `instance`.",
         ENVIRONMENT,
     ],
     statuses: &[

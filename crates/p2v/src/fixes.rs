@@ -57,7 +57,7 @@ pub const FIXES_HELP: Help = Help {
 /// What the help of a single fix says.
 pub const FIX_HELP: Help = Help {
     description: &[
-        "A script of fixes.d calls this; by hand, use `p2v fixes --only NAME'. TARGET in the \
+        "A script of fixes.d calls this; by hand, use `p2v fixes --only NAME`. TARGET in the \
          environment names the root to repair.",
     ],
     statuses: &[
@@ -110,7 +110,7 @@ pub fn fix() -> Command {
         .arg(
             Arg::new("name")
                 .value_name("NAME")
-                .help("Fix to run")
+                .help("Fix to run; its part of fixes.d without the number")
                 .required(true)
                 .value_parser(clap::builder::PossibleValuesParser::new(
                     BUILT_IN.iter().map(|fix| fix.name),

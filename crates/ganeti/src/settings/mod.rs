@@ -18,6 +18,7 @@ use crate::authorized_keys::{self, AuthorizedKey};
 mod cursor;
 mod example;
 mod layers;
+mod reference;
 mod scope;
 mod syntax;
 pub(crate) mod table;
@@ -25,6 +26,7 @@ mod values;
 mod variant;
 
 pub use example::example_conf;
+pub use reference::{Explained, reference};
 pub use scope::Origin;
 pub use values::{HostnamePolicy, PartitionStyle, PasswordHash, Url};
 

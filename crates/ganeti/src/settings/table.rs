@@ -28,6 +28,8 @@ pub(crate) struct Setting {
 /// A default's text.
 pub(super) enum Default {
     Text(&'static str),
+    /// Empty, which means this.
+    Empty(&'static str),
     /// The path of this name in the configuration directory.
     InConfigDir(&'static str),
 }
@@ -36,6 +38,7 @@ impl Setting {
     pub(super) fn default_text(&self, paths: &SettingsPaths) -> String {
         match self.default {
             Default::Text(text) => text.to_owned(),
+            Default::Empty(_) => String::new(),
             Default::InConfigDir(name) => display(&paths.config_dir.join(name)),
         }
     }
@@ -99,7 +102,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "MIRROR",
-        default: Default::Text(""),
+        default: Default::Empty("the bootstrap tool's own"),
         help: &[
             "The archive that packages come from: http, https, ftp or file. Empty: the",
             "bootstrap tool's default, which is right for Debian and Ubuntu alike; that of",
@@ -114,7 +117,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "PROXY",
-        default: Default::Text(""),
+        default: Default::Empty("none"),
         help: &[
             "The proxy that packages come through: http or https. Empty: none. Ganeti",
             "starts create with a clean environment, so no other proxy setting is seen.",
@@ -128,7 +131,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "COMPONENTS",
-        default: Default::Text(""),
+        default: Default::Empty("the bootstrap tool's own, main"),
         help: &[
             "The archive's components, separated by commas. Empty: the bootstrap tool's",
             "default, main.",
@@ -142,7 +145,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "EXTRA_PKGS",
-        default: Default::Text(""),
+        default: Default::Empty("none"),
         help: &[
             "Packages besides those that a transfer target needs anyway, separated by",
             "commas. All of them take RAM in the instance. A variant adds to them with",
@@ -199,7 +202,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: PASSWORD,
-        default: Default::Text(""),
+        default: Default::Empty("what the hooks do: no password"),
         help: &[
             "Root's password on the RAM system's console, as `mkpasswd` prints it in",
             "single quotes here; ! for none that fits. SSH takes keys only, whatever is",
@@ -214,7 +217,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "TIMEZONE",
-        default: Default::Text(""),
+        default: Default::Empty("UTC, or what the hooks do"),
         help: &["The RAM system's time zone. Empty: UTC, or what the hooks do."],
         example: Some("Europe/Brussels"),
         empty_is_a_value: true,

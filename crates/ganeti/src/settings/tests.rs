@@ -344,43 +344,6 @@ fn installed(name: &str) -> std::path::PathBuf {
         .join(name)
 }
 
-/// Compares a generated file with the one in the tree; with P2V_GENERATE set,
-/// writes it.
-fn assert_generated(name: &str, text: &str) {
-    let path = installed(name);
-    if std::env::var_os("P2V_GENERATE").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    let there = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        there == text,
-        "{name} differs from what the code makes: run `P2V_GENERATE=1 cargo test -p p2v-ganeti`"
-    );
-}
-
-#[test]
-fn the_example_configuration_is_generated() {
-    assert_generated("os-def/p2v-target.conf", &example_conf());
-}
-
-#[test]
-fn the_list_of_parameters_is_generated() {
-    assert_generated(
-        "os-def/parameters.list",
-        &crate::parameters::parameters_list(),
-    );
-}
-
-#[test]
-fn the_list_of_versions_is_generated() {
-    use crate::job::ApiVersion;
-    let text: String = ApiVersion::ALL
-        .map(|v| format!("{}\n", v.number()))
-        .concat();
-    assert_eq!(text, "20\n15\n10\n");
-    assert_generated("ganeti_api_version", &text);
-}
-
 #[test]
 fn the_example_configuration_can_be_used_as_it_is_and_uncommented() {
     let text = example_conf();
