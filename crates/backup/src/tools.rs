@@ -1,13 +1,11 @@
 //! The programs that a restore needs, looked for before the first write, and
 //! those that an export needs: without them it would take a table for unreadable.
 
-use anyhow::{Result, bail};
-use p2v_sys::command::in_path;
+use anyhow::Result;
+use p2v_sys::tools::{self, Tool};
 
 use crate::restore::{Direction, Fit};
 use crate::stream::Manifest;
-
-type Tool = (&'static str, &'static str);
 
 const TABLE: [Tool; 2] = [("sfdisk", "fdisk"), ("blkid", "util-linux")];
 const EXT: [Tool; 2] = [("e2fsck", "e2fsprogs"), ("resize2fs", "e2fsprogs")];
@@ -30,19 +28,10 @@ pub fn check(manifest: &Manifest, fit: &Fit) -> Result<()> {
             tools.push(("blkid", "util-linux"));
         }
     }
-    find(&tools)
+    tools::check(&tools::missing(&tools))
 }
 
 /// Fails if a program is missing that reads partition tables.
 pub fn check_table() -> Result<()> {
-    find(&TABLE)
-}
-
-fn find(tools: &[Tool]) -> Result<()> {
-    for (tool, package) in tools {
-        if !in_path(tool) {
-            bail!("{tool} is not found on this node; install {package}");
-        }
-    }
-    Ok(())
+    tools::check(&tools::missing(&TABLE))
 }

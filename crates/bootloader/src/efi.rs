@@ -6,18 +6,13 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use p2v_sys::Cmd;
-use p2v_sys::command::in_path;
+use p2v_sys::tools::{self, Missing};
 
-/// Fails, naming the package, if this node cannot make the partition.
-pub fn check() -> Result<()> {
-    for (program, package) in [("mkfs.vfat", "dosfstools"), ("mcopy", "mtools")] {
-        if !in_path(program) {
-            bail!("looking for {program}: not found; install {package}");
-        }
-    }
-    Ok(())
+/// What this node lacks for making the partition.
+pub fn missing() -> Vec<Missing> {
+    tools::missing(&[("mkfs.vfat", "dosfstools"), ("mcopy", "mtools")])
 }
 
 /// Makes the EFI system partition on `device` with GRUB's image on it.

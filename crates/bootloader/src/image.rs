@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use p2v_sys::Cmd;
-use p2v_sys::command::in_path;
+use p2v_sys::tools::{self, Missing};
 
 use crate::start::Start;
 
@@ -70,20 +70,17 @@ impl Platform {
         Path::new(GRUB_LIB).join(self.name())
     }
 
-    /// Fails, naming the package, if this node cannot make the image.
-    pub fn check(self) -> Result<()> {
+    /// What this node lacks for making the image.
+    pub fn missing(self) -> Vec<Missing> {
         let modules = self.directory();
+        let mut missing = tools::missing(&[("grub-mkimage", "grub-common")]);
         if !modules.join("kernel.img").exists() {
-            bail!(
-                "looking for GRUB's modules in {}: not there; install {}",
-                modules.display(),
-                self.package()
-            );
+            missing.push(Missing {
+                what: format!("{} (GRUB's modules)", modules.display()),
+                package: self.package(),
+            });
         }
-        if !in_path("grub-mkimage") {
-            bail!("looking for grub-mkimage: not found; install grub-common");
-        }
-        Ok(())
+        missing
     }
 }
 

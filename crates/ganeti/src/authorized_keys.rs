@@ -108,8 +108,8 @@ impl Serialize for AuthorizedKey {
 /// that says where to put one.
 pub fn collect(settings: &Settings) -> Result<Vec<AuthorizedKey>> {
     let path = &settings.authorized_keys_file;
-    let mut keys = match config_file::read(path).context("collecting the authorized keys")? {
-        Some(bytes) => from_file(&bytes, path)?,
+    let mut keys = match in_file(path)? {
+        Some(keys) => keys,
         None => match settings.origin("AUTHORIZED_KEYS_FILE") {
             Origin::Default => Vec::new(),
             origin => bail!(
@@ -130,6 +130,13 @@ pub fn collect(settings: &Settings) -> Result<Vec<AuthorizedKey>> {
         );
     }
     Ok(keys)
+}
+
+/// The keys of a file; `None` if there is no such file. A line that sshd could
+/// not read is an error.
+pub fn in_file(path: &Path) -> Result<Option<Vec<AuthorizedKey>>> {
+    let bytes = config_file::read(path).context("collecting the authorized keys")?;
+    bytes.map(|bytes| from_file(&bytes, path)).transpose()
 }
 
 fn from_file(bytes: &[u8], path: &Path) -> Result<Vec<AuthorizedKey>> {

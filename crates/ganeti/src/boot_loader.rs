@@ -4,19 +4,22 @@
 use anyhow::Result;
 use p2v_bootloader::{Console, Platform, Start, bios, efi, image};
 use p2v_sys::disk::Disk;
+use p2v_sys::tools::Missing;
 
 use crate::layout::Layout;
 use crate::settings::PartitionStyle;
 
-/// Fails, naming the package, if this node cannot make the style's boot loader.
-pub fn check(style: PartitionStyle) -> Result<()> {
+/// What this node lacks for making the style's boot loader.
+pub fn missing(style: PartitionStyle) -> Vec<Missing> {
     match style {
-        PartitionStyle::None => Ok(()),
-        PartitionStyle::Msdos => Platform::Bios.check(),
+        PartitionStyle::None => Vec::new(),
+        PartitionStyle::Msdos => Platform::Bios.missing(),
         PartitionStyle::Gpt => {
-            Platform::Bios.check()?;
-            Platform::Efi.check()?;
-            efi::check()
+            let mut missing = Platform::Bios.missing();
+            missing.extend(Platform::Efi.missing());
+            missing.extend(efi::missing());
+            missing.dedup();
+            missing
         }
     }
 }

@@ -16,6 +16,7 @@ mod findings;
 pub mod import;
 pub mod job;
 mod layout;
+pub mod needs;
 pub mod parameters;
 pub mod rename;
 mod scratch;

@@ -24,6 +24,7 @@ pub mod source_disk;
 pub mod supervise;
 pub mod terminal;
 pub mod time;
+pub mod tools;
 pub mod userspace_disk;
 
 pub use command::Cmd;

@@ -18,19 +18,20 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result};
 use nix::libc;
 use nix::mount::MsFlags;
 
-use crate::command::{Cmd, in_path};
+use crate::command::Cmd;
 use crate::server::Server;
+use crate::tools::{self, Tool};
 use crate::{Mount, without_credentials};
 
 /// How long the disk's own server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The programs, with the packages that hold them.
-const TOOLS: [(&str, &str); 2] = [
+/// The programs that it takes.
+pub const TOOLS: [Tool; 2] = [
     ("qemu-nbd", "qemu-utils"),
     ("qemu-storage-daemon", "qemu-system-common"),
 ];
@@ -70,11 +71,7 @@ impl UserspaceDisk {
     /// which a tmpfs is mounted for it.
     pub fn attach(uri: &str, access: Access, at: &Path) -> Result<Self> {
         let doing = || format!("attaching the disk {}", without_credentials(uri));
-        for (tool, package) in TOOLS {
-            if !in_path(tool) {
-                bail!("{}: {tool} is not on this node; install {package}", doing());
-            }
-        }
+        tools::check(&tools::missing(&TOOLS)).with_context(doing)?;
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         let directory = Mount::new("tmpfs", at, "tmpfs", flags, "mode=0700").with_context(doing)?;
         directory.share().with_context(doing)?;
@@ -209,6 +206,7 @@ fn advise(error: &Error, hint: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::in_path;
     use crate::disk::Disk;
     use crate::loopdev::Extent;
 

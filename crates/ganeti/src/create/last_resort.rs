@@ -18,8 +18,8 @@ const DIRECTORY: &str = "/usr/share/p2v-target/start";
 pub fn install(root: &Root, cache: &Path) -> Result<()> {
     let images = [(Platform::Bios, "core.img"), (Platform::Efi, "grub.efi")];
     for (platform, name) in images {
-        if let Err(error) = platform.check() {
-            tracing::debug!("no last resort for systems without a boot loader: {error:#}");
+        if let Some(missing) = platform.missing().first() {
+            tracing::debug!("no last resort for systems without a boot loader: {missing}");
             continue;
         }
         let image = image_of(platform, cache)?;

@@ -3,25 +3,18 @@
 use std::ffi::OsString;
 
 use anyhow::{Result, bail};
-use p2v_bootstrap::{Cache, CachePolicy, CachedRoot, Recipe};
+use p2v_bootstrap::CachedRoot;
 use p2v_parts::Parts;
-use p2v_sys::command::in_path;
 use p2v_sys::disk::Disk;
+use p2v_sys::tools;
 
 use super::identity;
 use crate::attached::AttachedDisk;
-use crate::boot_loader;
 use crate::environment::Environment;
 use crate::job::Job;
 use crate::layout;
+use crate::needs;
 use crate::settings::{Settings, SettingsPaths};
-
-/// Tools of the node that create runs, with the packages that hold them.
-const TOOLS: &[(&str, &str)] = &[
-    ("sfdisk", "fdisk"),
-    ("blkid", "util-linux"),
-    ("ssh-keygen", "openssh-client"),
-];
 
 /// A create that can go ahead.
 #[derive(Debug)]
@@ -51,7 +44,7 @@ impl Plan {
         let job = environment.create_job()?;
         let paths = environment.paths()?;
         let settings = Settings::load(&paths, &job)?;
-        check_tools(&settings)?;
+        tools::check(&needs::for_create(&settings))?;
         let authorized_keys = settings.authorized_keys()?;
         let hooks = Parts::in_directory(&settings.customize_dir)?;
         for skipped in hooks.skipped() {
@@ -82,20 +75,8 @@ impl Plan {
 
     /// The bootstrap root, from the cache or built into it.
     pub fn bootstrap_root(&self) -> Result<CachedRoot> {
-        let settings = &self.settings;
-        let policy = CachePolicy {
-            generate: settings.generate_cache,
-            clean_days: settings.clean_cache,
-        };
-        let recipe = Recipe {
-            suite: settings.suite.clone(),
-            arch: settings.arch.clone(),
-            mirror: settings.mirror.as_ref().map(|url| url.as_str().to_owned()),
-            components: settings.components.clone(),
-            packages: settings.extra_pkgs.clone(),
-            proxy: settings.proxy.as_ref().map(|url| url.as_str().to_owned()),
-        };
-        Cache::new(self.paths.cache_dir.clone(), policy).obtain(&recipe)
+        let cache = self.settings.cache(&self.paths);
+        cache.obtain(&self.settings.recipe())
     }
 
     /// Fails if the root does not fit onto the disk, or the filesystem that
@@ -141,14 +122,4 @@ fn check_fixes(paths: &SettingsPaths) -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn check_tools(settings: &Settings) -> Result<()> {
-    let mkfs = (settings.filesystem.mkfs(), settings.filesystem.package());
-    for (tool, package) in TOOLS.iter().chain([&mkfs]) {
-        if !in_path(tool) {
-            bail!("looking for {tool}: not found on this node; install {package}");
-        }
-    }
-    boot_loader::check(settings.partition_style)
 }

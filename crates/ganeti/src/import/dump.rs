@@ -21,31 +21,22 @@ use anyhow::{Context, Result, bail};
 use nix::mount::MsFlags;
 use p2v_backup::restore::Untouched;
 use p2v_bootloader::Start;
-use p2v_sys::command::in_path;
 use p2v_sys::disk::Disk;
 use p2v_sys::filesystem::{self, Filesystem};
 use p2v_sys::partition::table::Table;
+use p2v_sys::tools;
 use p2v_sys::{Mount, Root, interrupt, supervise};
 
 use crate::boot_loader;
 use crate::job::{DiskJob, Job};
 use crate::layout::{self, Layout};
+use crate::needs;
 use crate::scratch;
 use crate::settings::{PartitionStyle, Settings, SettingsPaths};
 use stream::Beginning;
 use system::{Boot, System};
 
 pub use stream::{HEADER, is_dump};
-
-/// Tools of the node, with the packages that hold them.
-const TOOLS: &[(&str, &str)] = &[
-    ("restore", "dump"),
-    ("unshare", "util-linux"),
-    ("blkid", "util-linux"),
-    ("sfdisk", "fdisk"),
-    ("e2fsck", "e2fsprogs"),
-    ("tune2fs", "e2fsprogs"),
-];
 
 /// mke2fs makes an inode for that many bytes; more of them on small disks.
 const BYTES_PER_INODE: u64 = 16384;
@@ -119,13 +110,7 @@ impl<'a> Plan<'a> {
                 Filesystem::Ext4
             }
         };
-        let mkfs = (filesystem.mkfs(), filesystem.package());
-        for (tool, package) in TOOLS.iter().chain([&mkfs]) {
-            if !in_path(tool) {
-                bail!("looking for {tool}: not found on this node; install {package}");
-            }
-        }
-        boot_loader::check(settings.partition_style)?;
+        tools::check(&needs::for_dump(settings.partition_style, filesystem))?;
         layout::check_sectors(disk, settings.partition_style)?;
         let plan = Self {
             disk,

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
+use p2v_bootstrap::{Cache, CachePolicy, Recipe};
 use p2v_sys::filesystem::Filesystem;
 use serde::Serialize;
 
@@ -29,6 +30,7 @@ pub use example::example_conf;
 pub use reference::{Explained, reference};
 pub use scope::Origin;
 pub use values::{HostnamePolicy, PartitionStyle, PasswordHash, Url};
+pub use variant::{FILE_END as VARIANT_FILE_END, published as published_variants};
 
 /// The configuration file's name in the configuration directory.
 pub const CONF_NAME: &str = "p2v-target.conf";
@@ -146,6 +148,27 @@ impl Settings {
     pub fn authorized_keys(&self) -> Result<String> {
         let keys = authorized_keys::collect(self)?;
         Ok(keys.iter().map(|key| format!("{key}\n")).collect())
+    }
+
+    /// What the bootstrap root is made of.
+    pub fn recipe(&self) -> Recipe {
+        Recipe {
+            suite: self.suite.clone(),
+            arch: self.arch.clone(),
+            mirror: self.mirror.as_ref().map(|url| url.as_str().to_owned()),
+            components: self.components.clone(),
+            packages: self.extra_pkgs.clone(),
+            proxy: self.proxy.as_ref().map(|url| url.as_str().to_owned()),
+        }
+    }
+
+    /// The node's cache of bootstrap roots.
+    pub fn cache(&self, paths: &SettingsPaths) -> Cache {
+        let policy = CachePolicy {
+            generate: self.generate_cache,
+            clean_days: self.clean_cache,
+        };
+        Cache::new(&paths.cache_dir, policy)
     }
 
     /// Where a setting comes from, by its name in the files (`SUITE`).

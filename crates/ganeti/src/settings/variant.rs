@@ -14,6 +14,9 @@ use crate::job::is_word;
 /// The list's name in the OS directory.
 const LIST_NAME: &str = "variants.list";
 
+/// How the name of a variant's file ends.
+pub const FILE_END: &str = ".conf";
+
 /// The file of a variant, which is there. `dir` is the directory of the
 /// variants' files.
 pub(super) fn file(variant: &str, dir: &Path, paths: &SettingsPaths) -> Result<PathBuf> {
@@ -22,12 +25,12 @@ pub(super) fn file(variant: &str, dir: &Path, paths: &SettingsPaths) -> Result<P
     if !is_word(variant) {
         bail!("{doing}: a variant's name has letters, digits, `.`, `_` and `-`");
     }
-    let file = dir.join(format!("{variant}.conf"));
+    let file = dir.join(format!("{variant}{FILE_END}"));
     if file.is_file() {
         return Ok(file);
     }
     let list = paths.os_dir.join(LIST_NAME);
-    let published = published(&list).with_context(|| doing.clone())?;
+    let published = published(paths).with_context(|| doing.clone())?;
     if published.iter().any(|name| name == variant) {
         bail!(
             "{doing}: it is published, but its file is missing: create {}, or remove the line \
@@ -48,10 +51,11 @@ pub(super) fn file(variant: &str, dir: &Path, paths: &SettingsPaths) -> Result<P
     )
 }
 
-/// The names in variants.list; none if there is no such file. Blank lines and
-/// comments are skipped, as Ganeti does.
-fn published(list: &Path) -> Result<Vec<String>> {
-    let text = match std::fs::read(list) {
+/// The names in variants.list, those that Ganeti offers; none if there is no
+/// such file. Blank lines and comments are skipped, as Ganeti does.
+pub fn published(paths: &SettingsPaths) -> Result<Vec<String>> {
+    let list = paths.os_dir.join(LIST_NAME);
+    let text = match std::fs::read(&list) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => {
