@@ -4,68 +4,19 @@
 //! Nothing is asked of the two machines here, but for this one's own programs:
 //! source and target were looked at before.
 
+mod finding;
 mod system;
 mod target;
 #[cfg(test)]
 mod tests;
 
-use p2v_sys::command::in_path;
-use serde::{Deserialize, Serialize};
+use p2v_sys::tools::{self, Missing, Tool};
 
 use crate::plan::{self, Fill, Plan, Wishes, size_text};
 use crate::source::Source;
 use crate::target::Target;
 
-/// How much a finding weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Weight {
-    /// It is as it must be.
-    Good,
-    /// The transfer can go on.
-    Warning,
-    /// It cannot.
-    Error,
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// How much it weighs.
-    pub weight: Weight,
-    /// What was found; for an error or a warning also what to do.
-    pub text: String,
-}
-
-impl std::fmt::Display for Finding {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let mark = match self.weight {
-            Weight::Good => "ok",
-            Weight::Warning => "warning",
-            Weight::Error => "error",
-        };
-        write!(f, "{mark}: {}", self.text)
-    }
-}
-
-impl Finding {
-    fn good(text: impl Into<String>) -> Self {
-        Self::of(Weight::Good, text)
-    }
-
-    fn warning(text: impl Into<String>) -> Self {
-        Self::of(Weight::Warning, text)
-    }
-
-    fn error(text: impl Into<String>) -> Self {
-        Self::of(Weight::Error, text)
-    }
-
-    fn of(weight: Weight, text: impl Into<String>) -> Self {
-        let text = text.into();
-        Self { weight, text }
-    }
-}
+pub use finding::{Finding, Weight};
 
 /// Looks at all of it, errors first.
 pub fn check(source: &Source, target: &Target, plan: &Plan) -> Vec<Finding> {
@@ -97,7 +48,7 @@ fn sorted(source: &Source, target: &Target, plan: &Plan, more: Vec<Finding>) -> 
     let mut findings = more;
     findings.extend(target::findings(source, target, plan));
     findings.extend(system::findings(source, plan));
-    findings.extend(tools(in_path));
+    findings.extend(source_tools());
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.weight));
     findings
 }
@@ -135,7 +86,7 @@ fn data(source: &Source, target: &Target, plan: &Plan) -> Vec<Finding> {
 }
 
 /// Programs that a transfer runs on the source, with their Debian packages.
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [Tool; 5] = [
     ("ssh", "openssh-client"),
     ("ssh-keyscan", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
@@ -143,13 +94,19 @@ const TOOLS: [(&str, &str); 5] = [
     ("blkid", "util-linux"),
 ];
 
-fn tools(there: impl Fn(&str) -> bool) -> Vec<Finding> {
-    let missing = TOOLS.iter().filter(|(tool, _)| !there(tool));
-    missing
-        .map(|(tool, package)| {
-            Finding::error(format!(
-                "{tool} is missing on the source: install {package}"
-            ))
-        })
-        .collect()
+/// The programs that a transfer runs on this machine, the source, and that are
+/// not there.
+pub fn source_tools() -> Vec<Finding> {
+    tools::missing(&TOOLS).iter().map(source_tool).collect()
+}
+
+fn source_tool(missing: &Missing) -> Finding {
+    Finding::error(format!("{} is missing on the source", missing.what))
+        .remedy(format!("install {}", missing.package))
+}
+
+/// What can be said of a target without a source: where it runs, its memory,
+/// its disks and network cards.
+pub fn of_target(target: &Target) -> Vec<Finding> {
+    target::by_itself(target)
 }

@@ -31,10 +31,8 @@ fn kernel(source: &Source, plan: &Plan) -> Finding {
     let mut with_modules = kernels.iter().filter(|kernel| kernel.modules);
     match (kernels.last(), with_modules.next_back()) {
         (None, _) if direct => Finding::warning("the system has no kernel: the node gives it one"),
-        (None, _) => Finding::error(
-            "the system has no kernel in /boot and would not start: install its distribution's \
-             kernel on it",
-        ),
+        (None, _) => Finding::error("the system has no kernel in /boot and would not start")
+            .remedy("install its distribution's kernel on it"),
         (Some(_), Some(kernel)) => Finding::good(format!(
             "the system has the kernel {}{}",
             kernel.version,
@@ -45,9 +43,10 @@ fn kernel(source: &Source, plan: &Plan) -> Finding {
         )),
         (Some(kernel), None) => Finding::warning(format!(
             "the kernel {} has no modules (/lib/modules/{0}): it starts only if virtio and the \
-             root's filesystem are built into it; install its distribution's kernel to be sure",
+             root's filesystem are built into it",
             kernel.version
-        )),
+        ))
+        .remedy("install its distribution's kernel to be sure"),
     }
 }
 
@@ -67,9 +66,11 @@ fn boot_loader(source: &Source, plan: &Plan) -> Option<Finding> {
     Some(match known {
         Some(loader) => Finding::good(format!("its boot loader {loader} is installed anew")),
         None => Finding::warning(format!(
-            "its boot loader is {}, which is not installed anew: {instead}; install GRUB 2 \
-             ({package}) on the source to be sure",
+            "its boot loader is {}, which is not installed anew: {instead}",
             named(loaders)
+        ))
+        .remedy(format!(
+            "install GRUB 2 ({package}) on the source to be sure"
         )),
     })
 }
@@ -87,10 +88,8 @@ fn esp(plan: &Plan) -> Option<Finding> {
     // A plan without disks could not be made, and why is said.
     let is_planned = !plan.disks.is_empty();
     (plan.boot == BootMode::Efi && is_planned && !has).then(|| {
-        Finding::error(
-            "the system starts by EFI, and the plan has no EFI system partition (vfat): name the \
-             disk that has it too",
-        )
+        Finding::error("the system starts by EFI, and the plan has no EFI system partition (vfat)")
+            .remedy("name the disk that has it too")
     })
 }
 
@@ -98,9 +97,9 @@ fn root(source: &Source) -> Option<Finding> {
     let init = source.system.init.as_deref();
     let name = source.system.name.as_deref();
     match (init, name) {
-        (None, _) => Some(Finding::warning(
-            "no init system was found in the root: is it the right one?",
-        )),
+        (None, _) => Some(
+            Finding::warning("no init system was found in the root").remedy("is it the right one?"),
+        ),
         (Some(init), name) => Some(Finding::good(format!(
             "the system is {}, started by {init}",
             name.unwrap_or("of an unknown distribution")
@@ -162,9 +161,9 @@ fn processor(source: &Source) -> Option<Finding> {
     let all = !kernels.is_empty() && kernels.iter().all(|kernel| foreign(&kernel.version));
     all.then(|| {
         Finding::error(format!(
-            "the system's kernels are for another processor ({}): it needs an instance on a node \
-             with such a one",
+            "the system's kernels are for another processor ({})",
             kernels[0].version
         ))
+        .remedy("it needs an instance on a node with such a one")
     })
 }

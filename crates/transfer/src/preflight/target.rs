@@ -46,8 +46,10 @@ fn ram_booted(target: &Target) -> Finding {
         return Finding::good(format!("{name} runs in RAM, started by p2v-target"));
     }
     Finding::error(format!(
-        "{name} is not running in RAM as p2v-target starts it, and its disks are its own: check \
-         the address; if it is right, put p2v-target on it (gnt-instance reinstall -o \
+        "{name} is not running in RAM as p2v-target starts it, and its disks are its own"
+    ))
+    .remedy(format!(
+        "check the address; if it is right, put p2v-target on it (gnt-instance reinstall -o \
          p2v-target+default {name}) and start it"
     ))
 }
@@ -57,13 +59,15 @@ fn memory(target: &Target) -> Finding {
     let more = "give it more (gnt-instance modify -B memory=..., then restart it)";
     match target.memory_available {
         ..LEAST_MEMORY => Finding::error(format!(
-            "the target has {free} of memory free, of {all}, and needs {}: {more}",
+            "the target has {free} of memory free, of {all}, and needs {}",
             size_text(LEAST_MEMORY)
-        )),
+        ))
+        .remedy(more),
         LEAST_MEMORY..EASY_MEMORY => Finding::warning(format!(
             "the target has only {free} of memory free, of {all}; rebuilding an initramfs may \
-             need more: {more}"
-        )),
+             need more"
+        ))
+        .remedy(more),
         EASY_MEMORY.. => Finding::good(format!("the target has {free} of memory free")),
     }
 }
@@ -71,21 +75,17 @@ fn memory(target: &Target) -> Finding {
 fn disk_findings(planned: &PlannedDisk, disk: &TargetDisk, plan: &Plan) -> Vec<Finding> {
     let name = &disk.device;
     let mut findings = Vec::new();
-    findings.push(disk_in_use(disk).unwrap_or_else(|| {
-        Finding::good(format!(
-            "{name} of the target is not in use, and has {} in sectors of {} bytes",
-            size_text(disk.size),
-            disk.sector_size
-        ))
-    }));
+    findings.push(use_of(disk));
     match &disk.plan_id {
         Some(id) if *id == plan.id() => findings.push(Finding::good(format!(
             "{name} was prepared for this plan: the transfer goes on there"
         ))),
-        Some(_) => findings.push(Finding::warning(format!(
-            "{name} was prepared for another plan, and what was copied to it will be erased; to \
-             go on with that plan, give it (--plan FILE)"
-        ))),
+        Some(_) => findings.push(
+            Finding::warning(format!(
+                "{name} was prepared for another plan, and what was copied to it will be erased"
+            ))
+            .remedy("to go on with that plan, give it (--plan FILE)"),
+        ),
         None => {}
     }
     if let Some(table) = planned.table.as_ref().filter(|table| table.label == "dos") {
@@ -104,9 +104,22 @@ fn disk_findings(planned: &PlannedDisk, disk: &TargetDisk, plan: &Plan) -> Vec<F
 /// A disk of the target that nothing may be written to.
 pub fn disk_in_use(disk: &TargetDisk) -> Option<Finding> {
     let (name, user) = (&disk.device, disk.in_use.as_ref()?);
-    Some(Finding::error(format!(
-        "{name} of the target is in use: {user}; end that there, or restart the instance"
-    )))
+    Some(
+        Finding::error(format!("{name} of the target is in use: {user}"))
+            .remedy("end that there, or restart the instance"),
+    )
+}
+
+/// Whether a disk is free, and how large it is.
+fn use_of(disk: &TargetDisk) -> Finding {
+    disk_in_use(disk).unwrap_or_else(|| {
+        Finding::good(format!(
+            "{} of the target is not in use, and has {} in sectors of {} bytes",
+            disk.device,
+            size_text(disk.size),
+            disk.sector_size
+        ))
+    })
 }
 
 /// The source's boot loader fits only its own kind of firmware.
@@ -114,47 +127,49 @@ fn boot_mode(target: &Target, plan: &Plan) -> Finding {
     let name = target.instance.as_deref().unwrap_or("INSTANCE");
     let restart = format!("gnt-instance reboot --type=full {name}");
     match (plan.boot, target.boot) {
-        (BootMode::Efi, BootMode::Bios) => Finding::error(format!(
-            "the source starts by EFI and the instance by BIOS: give it an EFI firmware \
-             (gnt-instance modify -H kvm_extra='-bios /usr/share/ovmf/OVMF.fd' {name}; {restart})"
-        )),
-        (BootMode::Bios, BootMode::Efi) => Finding::error(format!(
-            "the source starts by BIOS and the instance by EFI: give it its BIOS back \
-             (gnt-instance modify -H kvm_extra=default {name}; {restart})"
-        )),
-        (BootMode::Direct, BootMode::Direct) => Finding::warning(direct(target.hypervisor, name)),
+        (BootMode::Efi, BootMode::Bios) => {
+            Finding::error("the source starts by EFI and the instance by BIOS").remedy(format!(
+                "give it an EFI firmware (gnt-instance modify -H kvm_extra='-bios \
+             /usr/share/ovmf/OVMF.fd' {name}; {restart})"
+            ))
+        }
+        (BootMode::Bios, BootMode::Efi) => {
+            Finding::error("the source starts by BIOS and the instance by EFI").remedy(format!(
+                "give it its BIOS back (gnt-instance modify -H kvm_extra=default {name}; {restart})"
+            ))
+        }
+        (BootMode::Direct, BootMode::Direct) => {
+            Finding::warning("the node gives the instance its kernel, and will after the transfer")
+                .remedy(own_kernel(target.hypervisor, name))
+        }
         (one, other) if one == other => Finding::good("source and target start in the same way"),
         (one, other) => Finding::error(format!(
-            "the plan's boot is {one:?}, and the instance's {other:?}: make the plan anew"
-        )),
+            "the plan's boot is {one:?}, and the instance's {other:?}"
+        ))
+        .remedy("make the plan anew"),
     }
 }
 
-fn direct(hypervisor: Hypervisor, name: &str) -> String {
+fn own_kernel(hypervisor: Hypervisor, name: &str) -> String {
     let how = match hypervisor {
         Hypervisor::XenPvm => "use_bootloader=true,bootloader_path=pygrub",
         _ => "kernel_path=",
     };
-    format!(
-        "the node gives the instance its kernel, and will after the transfer: to start it with its \
-         own one, gnt-instance modify -H {how} {name}"
-    )
+    format!("to start it with its own one, gnt-instance modify -H {how} {name}")
 }
 
 fn network(source: &Source, target: &Target) -> Vec<Finding> {
     let (old, new) = (&source.system.nics, &target.nics);
     if new.is_empty() {
-        return vec![Finding::error(
-            "the target has no network card: give it one (gnt-instance modify --net add ...)",
-        )];
+        return vec![no_card()];
     }
     let mut findings = Vec::new();
     for nic in old.iter().skip(new.len()) {
         findings.push(Finding::warning(format!(
-            "the source's {} has no counterpart on the target: its addresses will be on no card, \
-             until the instance has more (gnt-instance modify --net add ...)",
+            "the source's {} has no counterpart on the target: its addresses will be on no card",
             nic.name
-        )));
+        ))
+        .remedy("give the instance more of them (gnt-instance modify --net add ...)"));
     }
     if findings.is_empty() {
         findings.push(Finding::good(format!(
@@ -167,32 +182,72 @@ fn network(source: &Source, target: &Target) -> Vec<Finding> {
     findings
 }
 
+fn no_card() -> Finding {
+    Finding::error("the target has no network card")
+        .remedy("give it one (gnt-instance modify --net add ...)")
+}
+
+/// All about the target that no source and no plan is needed for.
+pub fn by_itself(target: &Target) -> Vec<Finding> {
+    let mut findings = vec![ram_booted(target), memory(target)];
+    findings.extend(target.disks.iter().map(use_of));
+    if target.ram_booted && target.disks.is_empty() {
+        let disk = Finding::error("the target has no disk");
+        findings.push(disk.remedy("give it one (gnt-instance modify --disk add:size=20G)"));
+    }
+    if target.nics.is_empty() {
+        findings.push(no_card());
+    }
+    // Which of them a machine needs is known only when it moves.
+    findings.extend(target.missing_tools.iter().map(|tool| {
+        let finding = Finding::warning(format!("{tool} is missing on the target"));
+        finding.remedy(install(package_of(tool)))
+    }));
+    findings
+}
+
 /// Who of the target's programs is missing and needed.
 fn tools(target: &Target, plan: &Plan) -> Vec<Finding> {
     let kinds = kinds(plan);
     let has = |wanted: &[&str]| kinds.iter().any(|kind| wanted.contains(kind));
     let mut findings = Vec::new();
     for tool in &target.missing_tools {
-        let (needed, package) = match tool.as_str() {
-            "mke2fs" | "tune2fs" | "e2fsck" => (has(&["ext2", "ext3", "ext4"]), "e2fsprogs"),
-            "mkfs.xfs" | "xfs_repair" => (has(&["xfs"]), "xfsprogs"),
-            "mkfs.btrfs" | "btrfs" => (has(&["btrfs"]), "btrfs-progs"),
+        let needed = match tool.as_str() {
+            "mke2fs" | "tune2fs" | "e2fsck" => has(&["ext2", "ext3", "ext4"]),
+            "mkfs.xfs" | "xfs_repair" => has(&["xfs"]),
+            "mkfs.btrfs" | "btrfs" => has(&["btrfs"]),
             // A vfat is copied block by block.
-            "mkfs.vfat" => (false, "dosfstools"),
-            "mkswap" => (has(&["swap"]), "util-linux"),
-            "sfdisk" => (true, "fdisk"),
-            "blkid" => (true, "util-linux"),
-            "chroot" => (true, "coreutils"),
-            _ => (true, "the package that has it"),
+            "mkfs.vfat" => false,
+            "mkswap" => has(&["swap"]),
+            _ => true,
         };
         if needed {
-            findings.push(Finding::error(format!(
-                "{tool} is missing on the target: install {package} there (apt-get install), or \
-                 have create install it for all (EXTRA_PKGS in p2v-target.conf)"
-            )));
+            let finding = Finding::error(format!("{tool} is missing on the target"));
+            findings.push(finding.remedy(install(package_of(tool))));
         }
     }
     findings
+}
+
+/// The Debian package that has a program of the target's.
+fn package_of(tool: &str) -> &'static str {
+    match tool {
+        "mke2fs" | "tune2fs" | "e2fsck" => "e2fsprogs",
+        "mkfs.xfs" | "xfs_repair" => "xfsprogs",
+        "mkfs.btrfs" | "btrfs" => "btrfs-progs",
+        "mkfs.vfat" => "dosfstools",
+        "mkswap" | "blkid" => "util-linux",
+        "sfdisk" => "fdisk",
+        "chroot" => "coreutils",
+        _ => "the package that has it",
+    }
+}
+
+fn install(package: &str) -> String {
+    format!(
+        "install {package} there (apt-get install), or have create install it for all \
+         (EXTRA_PKGS in p2v-target.conf)"
+    )
 }
 
 /// What the plan makes, by blkid's word.
@@ -222,14 +277,13 @@ fn kernel(target: &Target, plan: &Plan) -> Vec<Finding> {
             continue;
         }
         seen.push(kind);
-        let text = format!(
-            "the target's kernel cannot mount {kind}: make the instance with another variant or \
-             kernel that can"
-        );
-        findings.push(match needed {
+        let text = format!("the target's kernel cannot mount {kind}");
+        let finding = match needed {
             true => Finding::error(text),
             false => Finding::warning(text),
-        });
+        };
+        let remedy = "make the instance with another variant or kernel that can";
+        findings.push(finding.remedy(remedy));
     }
     findings
 }
@@ -239,8 +293,9 @@ fn version(target: &Target) -> Option<Finding> {
     let same = target.p2v == ours;
     (!same).then(|| {
         Finding::warning(format!(
-            "the target has p2v {}, and this is {ours}: the same on both is safer",
+            "the target has p2v {}, and this is {ours}",
             target.p2v
         ))
+        .remedy("the same on both is safer")
     })
 }

@@ -43,7 +43,7 @@ fn made(source: Source, mut target: Target) -> Case {
 fn texts(case: &Case, weight: Weight) -> String {
     let findings = check(&case.source, &case.target, &case.plan);
     let of_weight = findings.iter().filter(|finding| finding.weight == weight);
-    let texts: Vec<_> = of_weight.map(|finding| finding.text.clone()).collect();
+    let texts: Vec<_> = of_weight.map(ToString::to_string).collect();
     texts.join("\n")
 }
 
@@ -290,9 +290,9 @@ fn another_transfer_that_is_at_work_is_in_the_way() {
 
 #[test]
 fn a_missing_tool_of_the_source_is_named() {
-    let findings = tools(|tool| tool != "ssh-keyscan");
-    assert_eq!(findings.len(), 1);
-    let text = findings[0].to_string();
+    let [_, missing, ..] = TOOLS;
+    let (what, package) = (missing.0.to_owned(), missing.1);
+    let text = source_tool(&Missing { what, package }).to_string();
     assert_eq!(
         text,
         "error: ssh-keyscan is missing on the source: install openssh-client"

@@ -256,6 +256,7 @@ pub(crate) fn moved() -> Report {
     let finding = |weight, text: &str| Finding {
         weight,
         text: text.to_owned(),
+        remedy: None,
     };
     report.findings = vec![
         finding(Weight::Good, "the data fits: 12.5 GiB onto 60 GiB"),

@@ -135,7 +135,7 @@ pub(super) fn findings(html: &mut Html, report: &Report) {
                 Weight::Warning => "<span class=\"tag warning\">warning</span>",
                 Weight::Error => "<span class=\"tag error\">error</span>",
             });
-        html.lit("</td>").cell(&finding.text).lit("</tr>");
+        html.lit("</td>").cell(&finding.whole()).lit("</tr>");
     }
     html.lit("</table></section>\n");
 }
