@@ -48,7 +48,7 @@ impl Source for Debian {
 
 /// Fails if the filesystem is mounted with noexec: the packages' own programs
 /// are run in the tree. The tools find out after minutes, if at all.
-fn check_programs_run(dir: &Path) -> Result<()> {
+pub(crate) fn check_programs_run(dir: &Path) -> Result<()> {
     let checking = || format!("checking the filesystem of {}", dir.display());
     let flags = statvfs(dir).with_context(checking)?.flags();
     if flags.contains(FsFlags::ST_NOEXEC) {
