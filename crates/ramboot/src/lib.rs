@@ -33,6 +33,7 @@ pub mod builder;
 mod embedded;
 pub mod init;
 pub mod modules;
+pub mod pair;
 pub mod ready;
 
 /// The file in the initrd that says that it is one of ours. Without it, or

@@ -433,3 +433,25 @@ fn a_module_is_wanted_by_either_spelling() {
     let report = build(&request).unwrap();
     assert!(report.modules.contains(&canonical("xen-blkfront")));
 }
+
+#[test]
+fn the_kernel_of_an_initrd_is_told_however_it_was_built() {
+    let lab = Lab::new();
+    write(&lab.dir.path().join("root/sbin/init"), b"");
+    for (compression, self_contained) in [
+        (Compression::Zstd, false),
+        (Compression::Xz, false),
+        (Compression::Gzip, false),
+        (Compression::None, false),
+        (Compression::Zstd, true),
+        (Compression::None, true),
+    ] {
+        let mut request = lab.request();
+        request.compression = compression;
+        request.self_contained = self_contained;
+        request.force = true;
+        build(&request).unwrap();
+        let version = crate::pair::initrd_version(&request.output).unwrap();
+        assert_eq!(version.as_deref(), Some(KERNEL), "{request:?}");
+    }
+}

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 pub use consoles::show;
-pub use disks::check_root;
+pub use disks::{check_free, check_root};
+pub use host_keys::fingerprints;
+pub use network::{addresses, listens, ssh_ports};
 
 /// How long an address and sshd are waited for: a DHCP server may answer late,
 /// and the first boot of a slow machine takes its time.
