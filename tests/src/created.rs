@@ -24,6 +24,15 @@ pub struct Created {
 }
 
 impl Created {
+    /// A new lab, and an instance's disk that was made in it.
+    pub fn anew(test: &str) -> Result<(Lab, Self)> {
+        let lab = Lab::new(test)?;
+        let disk = lab.disk("disk.img", crate::GIB)?;
+        let instance = Instance::new("made.example.org", &disk);
+        let created = lab.run(|lab| Self::make(lab, &instance))?;
+        Ok((lab, created))
+    }
+
     /// Makes `instance`, whose first disk is an image.
     pub fn make(lab: &Lab, instance: &Instance) -> Result<Self> {
         let outcome = lab.create(instance)?;

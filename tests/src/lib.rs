@@ -11,6 +11,7 @@
 
 pub mod console;
 pub mod created;
+pub mod diagnosis;
 pub mod entry_points;
 pub mod ganeti_env;
 pub mod ganeti_lab;

@@ -11,7 +11,9 @@ use p2v_ganeti::environment::Environment;
 
 use crate::help::{self, Help};
 use crate::log::{self, Log};
-use crate::{agent, distribute, entry_points, fixes, init, initrd, inspect, ready, transfer};
+use crate::{
+    agent, distribute, doctor, entry_points, fixes, init, initrd, inspect, ready, transfer,
+};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -87,6 +89,12 @@ pub const APPLETS: &[Applet] = &[
         command: inspect::inspect,
         run: inspect::run_inspect,
         help: &inspect::HELP,
+    },
+    Applet {
+        names: &["doctor"],
+        command: doctor::doctor,
+        run: doctor::run_doctor,
+        help: &doctor::HELP,
     },
     Applet {
         names: &["agent"],

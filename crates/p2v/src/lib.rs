@@ -12,6 +12,7 @@ pub mod log;
 
 mod agent;
 mod distribute;
+mod doctor;
 mod entry_points;
 mod fixes;
 mod init;

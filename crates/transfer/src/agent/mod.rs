@@ -32,6 +32,7 @@ mod volumes;
 
 pub use data::serve_data;
 pub use place::Place;
+pub use probe::{FILESYSTEMS, mountable, target as probe};
 pub use serve::serve;
 
 #[cfg(doc)]

@@ -26,7 +26,7 @@ const TOOLS: [&str; 8] = [
 ];
 
 /// What a system's volumes can be.
-const FILESYSTEMS: [&str; 6] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "vfat"];
+pub const FILESYSTEMS: [&str; 6] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "vfat"];
 
 /// Looks at the machine for that run; nothing is changed.
 pub fn target(place: &Place, run: &str, voice: &mut Voice) -> Result<Target> {
@@ -126,7 +126,7 @@ fn missing(tools: &[&str]) -> Vec<String> {
 }
 
 /// The filesystems that the kernel has, or has a module for that is there.
-fn mountable() -> Result<Vec<String>> {
+pub fn mountable() -> Result<Vec<String>> {
     let known =
         std::fs::read_to_string("/proc/filesystems").context("reading /proc/filesystems")?;
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();

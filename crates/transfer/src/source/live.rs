@@ -55,6 +55,18 @@ pub fn disks(findings: &mut Findings) -> Result<Vec<PathBuf>> {
     Ok(disks)
 }
 
+/// Whether the machine has disks, and nothing uses one of them: it was started
+/// from a live medium, or from nothing of its own.
+pub fn lie_still() -> bool {
+    let free = |path: &PathBuf| {
+        let mut options = std::fs::File::options();
+        let exclusive =
+            std::os::unix::fs::OpenOptionsExt::custom_flags(options.read(true), nix::libc::O_EXCL);
+        running::uses(path).is_ok_and(|uses| uses.is_empty()) && exclusive.open(path).is_ok()
+    };
+    disks(&mut Findings::default()).is_ok_and(|disks| disks.iter().all(free))
+}
+
 fn is_disk(name: &str) -> bool {
     let of = |kind: &&str| {
         let number = name.strip_prefix(*kind);

@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::Format;
 
+pub use live::lie_still;
 pub use mounted::MountedSource;
 pub use open::OpenSource;
 pub use shown::{Letters, text};
