@@ -39,6 +39,7 @@ complete -c p2v -n "__fish_p2v_needs_command" -f -a "distribute" -d 'Copies the 
 complete -c p2v -n "__fish_p2v_needs_command" -f -a "initrd" -d 'Builds the initrd that moves an instance into RAM'
 complete -c p2v -n "__fish_p2v_needs_command" -f -a "transfer" -d 'Moves a physical machine into an instance that runs in RAM'
 complete -c p2v -n "__fish_p2v_needs_command" -f -a "inspect" -d 'Shows the disks and the system of a machine that is to move'
+complete -c p2v -n "__fish_p2v_needs_command" -f -a "doctor" -d 'Says what this machine lacks to be a node, a source or a target, and what to do'
 complete -c p2v -n "__fish_p2v_needs_command" -f -a "agent" -d 'Works in the target for a transfer, which starts it over SSH'
 complete -c p2v -n "__fish_p2v_needs_command" -f -a "fixes" -d 'Repairs a transferred system: what its new hardware makes wrong'
 complete -c p2v -n "__fish_p2v_needs_command" -f -a "fix" -d 'Runs one built-in fix on the root that TARGET names'
@@ -133,6 +134,16 @@ complete -c p2v -n "__fish_p2v_using_subcommand inspect" -s q -l quiet -d 'Say o
 complete -c p2v -n "__fish_p2v_using_subcommand inspect" -s v -l verbose -d 'Say every command that is run, too'
 complete -c p2v -n "__fish_p2v_using_subcommand inspect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c p2v -n "__fish_p2v_using_subcommand inspect" -s V -l version -d 'Print version'
+complete -c p2v -n "__fish_p2v_using_subcommand doctor" -l role -d 'Look at it as this [default: what the machine is]; may be repeated' -r -f -a "node\t''
+source\t''
+target\t''"
+complete -c p2v -n "__fish_p2v_using_subcommand doctor" -l log-format -d 'Form of the messages on standard error [default: text]' -r -f -a "text\t''
+json\t''"
+complete -c p2v -n "__fish_p2v_using_subcommand doctor" -l json -d 'Print it as JSON'
+complete -c p2v -n "__fish_p2v_using_subcommand doctor" -s q -l quiet -d 'Say only warnings, errors and questions'
+complete -c p2v -n "__fish_p2v_using_subcommand doctor" -s v -l verbose -d 'Say every command that is run, too'
+complete -c p2v -n "__fish_p2v_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c p2v -n "__fish_p2v_using_subcommand doctor" -s V -l version -d 'Print version'
 complete -c p2v -n "__fish_p2v_using_subcommand agent" -l log-format -d 'Form of the messages on standard error [default: text]' -r -f -a "text\t''
 json\t''"
 complete -c p2v -n "__fish_p2v_using_subcommand agent" -l data -d 'Take or compare one volume\'s contents, as the first line says'

@@ -115,7 +115,7 @@ fn a_host_key_that_nobody_vouches_for_ends_it() {
         &["--plan", "plan.json", "--hostname", "keep"],
     ] {
         let output = transfer(&lab, &server, wrong);
-        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert_eq!(output.status.code(), Some(64), "{}", said(&output));
     }
     drop(server);
     lab.assert_nothing_left();

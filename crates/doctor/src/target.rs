@@ -27,7 +27,7 @@ pub fn check() -> Checked {
 
 /// What its agent answers to a transfer; and whether it runs in RAM.
 fn machine() -> (Vec<Finding>, bool) {
-    match agent::probe(&agent::Place::this_machine()) {
+    match agent::look(&agent::Place::this_machine()) {
         Ok(target) => (preflight::of_target(&target), target.ram_booted),
         Err(error) => (vec![failed(&error, "restart the instance")], false),
     }

@@ -52,6 +52,7 @@ pub fn of(name: &str) -> Option<Notes> {
         "initrd" => INITRD,
         "transfer" => TRANSFER,
         "inspect" => INSPECT,
+        "doctor" => DOCTOR,
         "agent" => AGENT,
         "fixes" => FIXES,
         "fix" => FIX,

@@ -270,6 +270,24 @@ pub(super) const TRANSFER: Notes = Notes {
     ..NOTHING
 };
 
+pub(super) const DOCTOR: Notes = Notes {
+    files: &[
+        CONF,
+        VARIANT,
+        KEYS,
+        HOOKS,
+        FIXES_DIR,
+        CACHE,
+        (
+            "/boot",
+            "The node's own kernels, and the ramboot initrds that p2v-initrd(8) made for them.",
+        ),
+    ],
+    environment: &[DIRS],
+    see_also: &["p2v(8)", "p2v-inspect(8)", "p2v-distribute(8)", "gnt-os(8)"],
+    ..NOTHING
+};
+
 pub(super) const INSPECT: Notes = Notes {
     files: &[(
         "/dev/DISK",

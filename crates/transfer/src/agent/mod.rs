@@ -32,7 +32,7 @@ mod volumes;
 
 pub use data::serve_data;
 pub use place::Place;
-pub use probe::{FILESYSTEMS, mountable, target as probe};
+pub use probe::{FILESYSTEMS, look, mountable};
 pub use serve::serve;
 
 #[cfg(doc)]

@@ -30,16 +30,25 @@ pub const FILESYSTEMS: [&str; 6] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "vfa
 
 /// Looks at the machine for that run; nothing is changed.
 pub fn target(place: &Place, run: &str, voice: &mut Voice) -> Result<Target> {
+    // First: whoever ends meanwhile lets go of the disks.
+    let at_work = match place.is_ram_booted() {
+        true => claim::still_at_work(place, run, voice)?,
+        false => None,
+    };
+    Ok(Target {
+        at_work,
+        ..look(place)?
+    })
+}
+
+/// Looks at the machine alone, not at who works on it.
+pub fn look(place: &Place) -> Result<Target> {
     let (hypervisor, instance) = found::ganeti()?;
     let ram_booted = place.is_ram_booted();
     // A system that lives on its disks is the wrong machine: they are its own.
     let disks = match ram_booted {
         true => disks::list(place)?,
         false => Vec::new(),
-    };
-    let at_work = match ram_booted {
-        true => claim::still_at_work(place, run, voice)?,
-        false => None,
     };
     let hostname = nix::unistd::gethostname().context("reading the host name")?;
     Ok(Target {
@@ -52,7 +61,7 @@ pub fn target(place: &Place, run: &str, voice: &mut Voice) -> Result<Target> {
         memory: memory("MemTotal:")?,
         memory_available: memory("MemAvailable:")?,
         processors: processors(),
-        at_work,
+        at_work: None,
         disks: disks
             .iter()
             .map(|disk| examined(place, disk))
