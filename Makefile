@@ -7,6 +7,7 @@
 #   make check-transfer  every kind of machine moves into an instance
 #   make bench     measured against its peers, side by side
 #   make install   [DESTDIR=...] onto a node, or into a package's tree
+#   make deb       Debian packages of it, in target/deb
 #   make generated  manual pages, completions, the example configuration, made anew
 #   make clean
 
@@ -28,6 +29,7 @@ target = x86_64-unknown-linux-gnu
 binary = target/$(target)/release/p2v
 init = target/$(target)/release/p2v-init
 stage = target/stage
+packages = target/deb
 
 hooks = $(wildcard hooks.d/*)
 fixes = $(wildcard fixes.d/*)
@@ -35,7 +37,7 @@ fixes = $(wildcard fixes.d/*)
 # Given binary= and init=, nothing is built: those are installed.
 built = $(if $(filter file,$(origin binary)),build)
 
-.PHONY: all build generated setup demo check ganeti-lab check-ganeti check-transfer bench install stage clean
+.PHONY: all build generated setup demo check ganeti-lab check-ganeti check-transfer bench install stage deb clean
 
 all: build
 
@@ -106,6 +108,9 @@ install: $(built)
 	tools/install-configuration $(DESTDIR)$(confdir)/variants os-def/variants/*.conf
 	tools/install-configuration $(DESTDIR)$(confdir)/hooks.d $(hooks)
 	tools/install-configuration $(DESTDIR)$(confdir)/fixes.d $(fixes)
+
+deb: setup $(built)
+	@tools/build-packages $(packages) $(binary) $(init)
 
 clean:
 	rm -rf target

@@ -23,6 +23,7 @@ pub mod moved;
 pub mod moving;
 pub mod namespace;
 pub mod outcome;
+pub mod packages;
 pub mod peer;
 pub mod place;
 pub mod progress;

@@ -221,7 +221,7 @@ impl Drop for Lab {
 
 /// The tree that `make install` made: $P2V_TEST_STAGE, or one made now, once,
 /// beside the build.
-pub(crate) fn installed_tree() -> Result<PathBuf> {
+pub fn installed_tree() -> Result<PathBuf> {
     static TREE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     TREE.get_or_init(|| find_or_install_tree().map_err(|error| format!("{error:#}")))
         .clone()

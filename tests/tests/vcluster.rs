@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use p2v_sys::Cmd;
-use p2v_tests::ganeti_lab::node::{Node, NodeSpec};
+use p2v_tests::ganeti_lab::node::{Network, Node, NodeSpec};
 use p2v_tests::ganeti_lab::node_root;
 use p2v_tests::ganeti_lab::scratch::Scratch;
 use p2v_tests::{GIB, Instance, Lab, image, leftovers, need_root};
@@ -34,6 +34,7 @@ impl VirtualCluster {
             name: "machine.lab".to_owned(),
             root,
             dir: scratch.dir().to_owned(),
+            network: Network::Own,
         };
         let machine = Node::start(&spec).unwrap();
         let cluster = Self { machine, scratch };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use p2v_sys::Cmd;
 
-use super::node::{Node, NodeSpec};
+use super::node::{Network, Node, NodeSpec};
 use super::node_root;
 use super::relay;
 use super::scratch::Scratch;
@@ -83,6 +83,7 @@ impl Cluster {
             name: NODE.to_owned(),
             root,
             dir: scratch.dir().to_owned(),
+            network: Network::Own,
         };
         let cluster = Self {
             node: Node::start(&spec)?,

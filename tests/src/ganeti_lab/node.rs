@@ -1,5 +1,6 @@
-//! A machine in namespaces: network, host name, mounts, processes and IPC of
-//! its own, over a root that it shares with others and does not change.
+//! A machine in namespaces: host name, mounts, processes, IPC and, if it shall,
+//! network of its own, over a root that it shares with others and does not
+//! change.
 //!
 //! Its first process waits for the end of a pipe that this process holds. So
 //! when this process ends, whatever ends it, the node's first process does,
@@ -38,6 +39,17 @@ pub struct NodeSpec {
     pub root: PathBuf,
     /// An existing directory on a disk, for what the node writes.
     pub dir: PathBuf,
+    /// What it sees of networks.
+    pub network: Network,
+}
+
+/// Which network a node is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// One of its own, in which there is nothing but a loopback, which is down.
+    Own,
+    /// The host's.
+    Hosts,
 }
 
 /// A running node; dropping it ends it.
@@ -181,11 +193,13 @@ fn hold(spec: &NodeSpec, tell: &Sender<Result<u32>>, ended: &Receiver<()>) {
 }
 
 fn enter(spec: &NodeSpec) -> Result<()> {
-    let flags = CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWNET
+    let mut flags = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWPID;
+    if spec.network == Network::Own {
+        flags |= CloneFlags::CLONE_NEWNET;
+    }
     unshare(flags).context("making namespaces (are you root?)")?;
     nix::unistd::sethostname(&spec.name).context("setting the host name")?;
     let none: Option<&str> = None;
@@ -277,6 +291,7 @@ mod tests {
             name: "node9.example".to_owned(),
             root: root.clone(),
             dir: scratch.dir().to_owned(),
+            network: Network::Own,
         };
         let node = Node::start(&spec).unwrap();
         let ask = |program: &str, arguments: &[&str]| {
