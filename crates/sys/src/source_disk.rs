@@ -1,23 +1,19 @@
 //! A whole disk that is only read: a block device, or a regular file that
-//! holds a disk's image.
+//! holds a disk's image. Nobody who keeps to locks writes to it meanwhile.
 
-use std::fs::{File, OpenOptions};
+mod lock;
+
+use std::fs::{File, Metadata, OpenOptions};
 use std::ops::Range;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::unistd::{Whence, lseek};
 
-use crate::{block, interrupt};
-
-/// How long a lock is waited for: what a killed program held, or a child that
-/// is just being started, is free a moment later.
-const PATIENCE: Duration = Duration::from_secs(2);
+use crate::block;
 
 /// Shorter holes count as data, in bytes: a guest can punch millions of them,
 /// and each would take memory.
@@ -30,14 +26,36 @@ pub struct SourceDisk {
     file: File,
     size: u64,
     sector_size: u32,
-    /// It is a regular file; a block device does not tell of its holes.
-    may_have_holes: bool,
+    /// Of a regular file, its state when it was opened. A block device tells of
+    /// no changes, nor of holes.
+    image: Option<State>,
+}
+
+/// What changes with a file's contents, or when it becomes another file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    place: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl State {
+    fn of(file: &Metadata) -> Self {
+        Self {
+            place: (file.dev(), file.ino()),
+            size: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
+    }
 }
 
 impl SourceDisk {
     /// Opens the disk at `path`. Fails if it is missing, neither block device
     /// nor regular file, or locked by a program that writes to it, such as a
-    /// running virtual machine.
+    /// running virtual machine. It keeps such programs out for as long as it
+    /// lives.
     pub fn open(path: &Path) -> Result<Self> {
         Self::try_open(path).with_context(|| format!("opening the disk {}", path.display()))
     }
@@ -53,7 +71,9 @@ impl SourceDisk {
         if !is_block && !metadata.is_file() {
             bail!("it is neither a block device nor a regular file");
         }
-        check_lock(&file)?;
+        lock::keep_writers_out(&file)?;
+        // Behind the lock, or a last write before it would count.
+        let metadata = file.metadata()?;
         let (size, sector_size) = if is_block {
             let size = block::size(&file).context("asking for its size")?;
             let sector = block::sector_size(&file).context("asking for its sector size")?;
@@ -66,7 +86,7 @@ impl SourceDisk {
             file,
             size,
             sector_size,
-            may_have_holes: !is_block,
+            image: (!is_block).then(|| State::of(&metadata)),
         })
     }
 
@@ -90,11 +110,33 @@ impl SourceDisk {
         self.sector_size
     }
 
+    /// Fails if an image file was written to, or replaced, since it was opened:
+    /// not everybody keeps to locks.
+    pub fn check_unchanged(&self) -> Result<()> {
+        let Some(then) = self.image else {
+            return Ok(());
+        };
+        let path = self.path.display();
+        let doing = || format!("examining {path}");
+        let open = State::of(&self.file.metadata().with_context(doing)?);
+        ensure!(
+            open == then,
+            "{path} was written to while it was read, so what was read may be damaged: stop what \
+             writes to it, such as a virtual machine"
+        );
+        let named = std::fs::metadata(&self.path).with_context(doing)?;
+        ensure!(
+            State::of(&named).place == then.place,
+            "{path} was replaced by another file while it was read"
+        );
+        Ok(())
+    }
+
     /// The parts of `range` that may hold something else than zeros, in
     /// ascending order: all of it, or what an image file has no holes of a
     /// MiB or more for.
     pub fn data(&self, range: Range<u64>) -> Result<Vec<Range<u64>>> {
-        if !self.may_have_holes {
+        if self.image.is_none() {
             return Ok(vec![range]);
         }
         let mut found: Vec<Range<u64>> = Vec::new();
@@ -127,36 +169,6 @@ impl SourceDisk {
             }
         }
     }
-}
-
-/// Fails if a program holds a lock that forbids others to read a consistent
-/// disk, and does not let go soon: QEMU locks parts of its images while a
-/// machine runs.
-fn check_lock(file: &File) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while is_locked(file).context("asking for its locks")? {
-        interrupt::check()?;
-        if Instant::now() >= deadline {
-            bail!(
-                "another program, such as a running virtual machine, has locked it; what is read \
-                 while it is written would be damaged: stop the instance first"
-            );
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(())
-}
-
-fn is_locked(file: &File) -> nix::Result<bool> {
-    let mut all = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    fcntl(file, FcntlArg::F_OFD_GETLK(&mut all))?;
-    Ok(all.l_type != libc::F_UNLCK as libc::c_short)
 }
 
 #[cfg(test)]
@@ -201,5 +213,27 @@ mod tests {
             let text = format!("{:#}", SourceDisk::open(Path::new(strange)).unwrap_err());
             assert!(text.contains(strange), "{text}");
         }
+    }
+
+    #[test]
+    fn an_image_that_changes_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("disk.img");
+        std::fs::write(&path, [0; 4096]).unwrap();
+        let disk = SourceDisk::open(&path).unwrap();
+        disk.check_unchanged().unwrap();
+        // Until the clock by which files' times go has moved on.
+        let before = disk.file().metadata().unwrap().modified().unwrap();
+        while std::fs::metadata(&path).unwrap().modified().unwrap() == before {
+            let file = OpenOptions::new().write(true).open(&path).unwrap();
+            file.write_all_at(b"x", 100).unwrap();
+        }
+        let text = format!("{:#}", disk.check_unchanged().unwrap_err());
+        assert!(text.contains("written to while it was read"), "{text}");
+        let disk = SourceDisk::open(&path).unwrap();
+        let other = directory.path().join("other");
+        std::fs::write(&other, [0; 4096]).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert!(disk.check_unchanged().is_err());
     }
 }

@@ -28,11 +28,11 @@ pub struct Filling<'a> {
 }
 
 /// What of a volume is read here.
-enum Contents {
+enum Contents<'a> {
     /// A filesystem, mounted here.
     Files(MountedSource),
     /// The blocks in use, counted from the volume's start.
-    Blocks(SourceDisk, Vec<Range<u64>>),
+    Blocks(&'a SourceDisk, Vec<Range<u64>>),
 }
 
 impl<'a> Filling<'a> {
@@ -75,6 +75,7 @@ impl<'a> Filling<'a> {
                 tries += 1;
                 self.send(&contents, volume, data, watch)
             })?;
+            self.source.check_unchanged()?;
             display.volume_done(expected(volume));
             reports.push(VolumeReport {
                 volume: order.volume,
@@ -100,6 +101,7 @@ impl<'a> Filling<'a> {
             let found = self.each_try(session, &display, &order, |data, watch| {
                 self.look(&contents, volume, data, watch)
             })?;
+            self.source.check_unchanged()?;
             display.volume_done(expected(volume));
             differences.extend(found.into_iter().map(|mut difference| {
                 difference.path = format!("{}: {}", order.volume, difference.path);
@@ -110,7 +112,7 @@ impl<'a> Filling<'a> {
         Ok(differences)
     }
 
-    fn contents(&self, disk: &PlannedDisk, volume: &Volume) -> Result<Contents> {
+    fn contents(&self, disk: &PlannedDisk, volume: &Volume) -> Result<Contents<'a>> {
         let doing = || {
             format!(
                 "reading {} for {}",
@@ -122,7 +124,7 @@ impl<'a> Filling<'a> {
             let mounted = self.source.mount(&disk.source, volume.source_start);
             return Ok(Contents::Files(mounted.with_context(doing)?));
         };
-        let opened = SourceDisk::open(&disk.source)?;
+        let opened = self.source.disk(&disk.source)?;
         let extent = Extent {
             offset: volume.source_start,
             length: volume.source_size,
@@ -224,7 +226,7 @@ impl<'a> Filling<'a> {
     }
 }
 
-impl Contents {
+impl Contents<'_> {
     fn copying(&self) -> DataWork {
         match self {
             Self::Files(_) => DataWork::Files,

@@ -1,7 +1,8 @@
 //! A disk of the source, held so that nothing writes to it: the kernel refuses
 //! writes to it and its partitions, and nobody else can mount them.
 //!
-//! A regular file is only read; it has no such flag. After a SIGKILL the flag
+//! A regular file has no such flag: it is locked as QEMU locks its images, and
+//! whether it stayed as it was is looked at again. After a SIGKILL the flag
 //! stays until `blockdev --setrw` or a restart takes it away.
 
 use std::fs::{File, OpenOptions};

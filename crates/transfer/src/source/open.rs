@@ -9,6 +9,7 @@ use nix::sys::statvfs::statvfs;
 use p2v_backup::allocation;
 use p2v_backup::window::Window;
 use p2v_sys::interrupt;
+use p2v_sys::source_disk::SourceDisk;
 
 use super::findings::Findings;
 use super::fstab;
@@ -66,6 +67,30 @@ impl OpenSource {
             Some(area) => mount(held, known, area),
             None => bail!("nothing begins at byte {start} of {}", disk.display()),
         }
+    }
+
+    /// One of the disks, by its path.
+    ///
+    /// # Errors
+    /// It is none of them.
+    pub fn disk(&self, path: &Path) -> Result<&SourceDisk> {
+        let mut held = self.held.iter();
+        let held = held.find(|held| held.disk.path() == path);
+        let held =
+            held.with_context(|| format!("{} is none of the source's disks", path.display()));
+        Ok(&held?.disk)
+    }
+
+    /// Fails if an image was written to since it was opened.
+    ///
+    /// # Errors
+    /// Which one, and what to do.
+    pub fn check_unchanged(&self) -> Result<()> {
+        self.held.iter().try_for_each(|held| held.disk.check_unchanged()).context(
+            "the target's disks may hold damaged files: when the image lies still, run this again \
+             with --verify; if it finds differences, empty those disks (wipefs --all) and begin \
+             anew",
+        )
     }
 
     /// Lets the disks go; they may be written to again.
