@@ -145,6 +145,7 @@ fn check_unused(path: &Path) -> Result<()> {
 
 fn open_alone(path: &Path, findings: &mut Findings) -> Result<Option<File>> {
     let deadline = Instant::now() + PATIENCE;
+    let holders = holders(Path::new(SYS), path)?;
     loop {
         let result = OpenOptions::new()
             .read(true)
@@ -155,12 +156,8 @@ fn open_alone(path: &Path, findings: &mut Findings) -> Result<Option<File>> {
             Err(error) if error.raw_os_error() != Some(libc::EBUSY) => {
                 return Err(error).with_context(|| format!("opening {}", path.display()));
             }
-            Err(_) if has_idle_holder(path)? => {
-                findings.remark(format!(
-                    "{} has active logical volumes or the like on it, which are not mounted; \
-                     do not mount them meanwhile",
-                    path.display()
-                ));
+            Err(_) if !holders.is_empty() => {
+                findings.obstacle(standing_on(path, &holders));
                 return Ok(None);
             }
             Err(_) if Instant::now() >= deadline => bail!(
@@ -176,12 +173,103 @@ fn open_alone(path: &Path, findings: &mut Findings) -> Result<Option<File>> {
     }
 }
 
-/// Whether a device stands on it; that it is not used, was looked at before.
-fn has_idle_holder(path: &Path) -> Result<bool> {
+/// Where the kernel shows its block devices.
+const SYS: &str = "/sys/class/block";
+
+/// A device that stands on the disk or a partition of it: its kernel name, and
+/// how people know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Holder {
+    kernel: String,
+    name: Option<String>,
+}
+
+fn holders(sys: &Path, path: &Path) -> Result<Vec<Holder>> {
     let metadata = std::fs::metadata(path)?;
-    let name = running::kernel_name(metadata.rdev())?;
-    let holders =
-        |name: &String| !running::names_in(format!("/sys/class/block/{name}/holders")).is_empty();
-    let partitions = running::partitions(&name);
-    Ok(holders(&name) || partitions.iter().any(holders))
+    let disk = running::kernel_name(metadata.rdev())?;
+    Ok(holders_of(sys, &disk))
+}
+
+fn holders_of(sys: &Path, disk: &str) -> Vec<Holder> {
+    let directory = sys.join(disk);
+    let mut parts = running::names_in(&directory);
+    parts.retain(|part| directory.join(part).join("partition").exists());
+    parts.push(disk.to_owned());
+    let mut found: Vec<Holder> = Vec::new();
+    for part in parts {
+        for kernel in running::names_in(sys.join(part).join("holders")) {
+            let name = std::fs::read_to_string(sys.join(&kernel).join("dm/name"));
+            let name = name.ok().map(|name| name.trim().to_owned());
+            let holder = Holder { kernel, name };
+            if !found.contains(&holder) {
+                found.push(holder);
+            }
+        }
+    }
+    found
+}
+
+/// A disk's flag does not keep from it what comes through a device above it,
+/// and what is not mounted now may be in a moment.
+fn standing_on(path: &Path, holders: &[Holder]) -> String {
+    let names: Vec<_> = holders
+        .iter()
+        .map(|holder| match &holder.name {
+            Some(name) => format!("{} ({name})", holder.kernel),
+            None => holder.kernel.clone(),
+        })
+        .collect();
+    let is_array = |holder: &Holder| holder.kernel.starts_with("md");
+    let mut advice = Vec::new();
+    if holders.iter().any(|holder| !is_array(holder)) {
+        advice.push("vgchange --activate n for logical volumes, cryptsetup close or dmsetup remove for others");
+    }
+    if holders.iter().any(is_array) {
+        advice.push("mdadm --stop for arrays");
+    }
+    format!(
+        "{} has active devices on it, through which it could be written to while it is copied: {}; \
+         stop them first ({})",
+        path.display(),
+        names.join(", "),
+        advice.join("; ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_on_a_disk_is_named_with_how_to_stop_it() {
+        let sys = tempfile::tempdir().unwrap();
+        let make = |path: &str| std::fs::create_dir_all(sys.path().join(path)).unwrap();
+        let write = |path: &str, text: &str| std::fs::write(sys.path().join(path), text).unwrap();
+        for path in ["sda/holders", "sda/sda1", "sda/queue", "sda1/holders/dm-0"] {
+            make(path);
+        }
+        write("sda/sda1/partition", "1\n");
+        make("dm-0/dm");
+        write("dm-0/dm/name", "vg-data\n");
+        let dm = Holder {
+            kernel: "dm-0".to_owned(),
+            name: Some("vg-data".to_owned()),
+        };
+        assert_eq!(holders_of(sys.path(), "sda"), std::slice::from_ref(&dm));
+        assert_eq!(holders_of(sys.path(), "sdb"), []);
+        make("sda/holders/md127");
+        let all = holders_of(sys.path(), "sda");
+        assert_eq!(all.len(), 2);
+        let text = standing_on(Path::new("/dev/sda"), &all);
+        for part in [
+            "/dev/sda",
+            "dm-0 (vg-data)",
+            "vgchange --activate n",
+            "md127",
+            "mdadm --stop",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!standing_on(Path::new("/dev/sda"), &[dm]).contains("mdadm"));
+    }
 }
