@@ -83,22 +83,23 @@ pub fn send(
     send::send(top, from_receiver, to_receiver, options, watch)
 }
 
-/// Makes the tree at `top` equal to the one that a [`send`] reads, or answers a
-/// [`compare`], whichever is at the other end.
+/// Makes the tree at `top` equal to the one that a [`send`] reads.
 ///
 /// # Errors
-/// The link ended, the stream is damaged, the disk is full.
+/// The link ended, the stream is damaged, the disk is full; the other end does
+/// not want to [`send`].
 pub fn receive(
     top: &Path,
     from_sender: impl Read + Send,
     to_sender: impl Write + Send,
 ) -> Result<Progress> {
-    receive::receive(top, &[], None, from_sender, to_sender)
+    receive::receive(top, None, from_sender, to_sender)
 }
 
 /// The same, and files that were last changed in this time (nanoseconds of the
-/// receiver's clock) get their contents anew, whatever size and time they have: power that is cut before
-/// contents are on the medium may leave zeros in their place.
+/// receiver's clock) get their contents anew, whatever size and time they have:
+/// power that is cut before contents are on the medium may leave zeros in their
+/// place.
 ///
 /// # Errors
 /// As [`receive`].
@@ -108,21 +109,7 @@ pub fn receive_doubting(
     from_sender: impl Read + Send,
     to_sender: impl Write + Send,
 ) -> Result<Progress> {
-    receive::receive(top, &[], doubt, from_sender, to_sender)
-}
-
-/// The same, and what is named in `keep` (paths from the top, as
-/// [`SendOptions::exclude`] has them) is left alone whatever the sender has.
-///
-/// # Errors
-/// As [`receive`]; the sender has something of such a name.
-pub fn receive_keeping(
-    top: &Path,
-    keep: &[&str],
-    from_sender: impl Read + Send,
-    to_sender: impl Write + Send,
-) -> Result<Progress> {
-    receive::receive(top, keep, None, from_sender, to_sender)
+    receive::receive(top, doubt, from_sender, to_sender)
 }
 
 /// A difference between two trees.
@@ -134,7 +121,7 @@ pub struct Difference {
     pub what: String,
 }
 
-/// Compares the sender's tree with that of a [`receive`] at the other end, file
+/// Compares the sender's tree with that of an [`answer`] at the other end, file
 /// by file, contents by BLAKE3, each side reading its own disk. Nothing is
 /// changed. A thousand differences are listed, the others counted in the last.
 ///
@@ -148,6 +135,19 @@ pub fn compare(
     watch: Watch,
 ) -> Result<Vec<Difference>> {
     compare::compare(top, from_receiver, to_receiver, options, watch)
+}
+
+/// Answers a [`compare`] with the tree at `top`. Nothing is written.
+///
+/// # Errors
+/// The link ended, the stream is damaged, a file could not be read; the other
+/// end does not want to [`compare`].
+pub fn answer(
+    top: &Path,
+    from_sender: impl Read + Send,
+    to_sender: impl Write + Send,
+) -> Result<()> {
+    compare::answer(top, from_sender, to_sender)
 }
 
 /// Sends the bytes `used` (ranges from `start`) of `disk` to a
@@ -167,7 +167,7 @@ pub fn send_blocks(
 }
 
 /// Compares the bytes `used` of `disk`, as [`send_blocks`] has them, with those of
-/// a [`receive_blocks`] at the other end. Nothing is changed.
+/// an [`answer_blocks`] at the other end. Nothing is changed.
 ///
 /// # Errors
 /// As [`send`].
@@ -183,8 +183,7 @@ pub fn compare_blocks(
 }
 
 /// Writes what a [`send_blocks`] reads to the device or file, which has `size`
-/// bytes, or answers a [`compare_blocks`], whichever is at the other end.
-/// Bytes that are not used at the sender's are left as they are.
+/// bytes. Bytes that are not used at the sender's are left as they are.
 ///
 /// # Errors
 /// As [`receive`].
@@ -195,4 +194,17 @@ pub fn receive_blocks(
     to_sender: impl Write + Send,
 ) -> Result<Progress> {
     blocks::receive(device, size, from_sender, to_sender)
+}
+
+/// Answers a [`compare_blocks`] with the device or file, which is only read.
+///
+/// # Errors
+/// As [`answer`].
+pub fn answer_blocks(
+    device: &std::fs::File,
+    size: u64,
+    from_sender: impl Read + Send,
+    to_sender: impl Write + Send,
+) -> Result<()> {
+    blocks::answer(device, size, from_sender, to_sender)
 }

@@ -13,7 +13,7 @@ use crate::entry::shown;
 use crate::failure::Failure;
 use crate::frame::{Cursor, Frame, FrameReader, FrameWriter, Kind};
 use crate::queue::Queue;
-use crate::receive::{answer, read_hello, refuse};
+use crate::receive::{self, read_hello, refuse, say_welcome};
 use crate::send::Wish;
 
 /// Digests in a frame.
@@ -26,21 +26,32 @@ pub fn receive(
     from: impl Read + Send,
     to: impl Write + Send,
 ) -> Result<Progress> {
+    serve((device, size), Wish::Blocks, from, to)
+}
+
+/// See [`crate::answer_blocks`].
+pub fn answer(
+    device: &File,
+    size: u64,
+    from: impl Read + Send,
+    to: impl Write + Send,
+) -> Result<()> {
+    serve((device, size), Wish::CompareBlocks, from, to).map(drop)
+}
+
+fn serve(
+    (device, size): (&File, u64),
+    wish: Wish,
+    from: impl Read + Send,
+    to: impl Write + Send,
+) -> Result<Progress> {
     let mut from = FrameReader::new(from);
     let mut to = FrameWriter::new(to);
-    let begun = read_hello(&mut from).and_then(|hello| {
-        let writes = hello.wish == Wish::Blocks as u8;
-        if !writes && hello.wish != Wish::CompareBlocks as u8 {
-            bail!("the other side does not want blocks to be received");
-        }
-        to.write(&Frame::new(Kind::Welcome, vec![0; 4]))?;
-        to.flush()?;
-        Ok(writes)
-    });
-    let writes = match begun {
-        Ok(writes) => writes,
-        Err(error) => return Err(refuse(&mut to, error)),
-    };
+    let writes = wish == Wish::Blocks;
+    let begun = read_hello(&mut from, wish).and_then(|_| say_welcome(&mut to));
+    if let Err(error) = begun {
+        return Err(refuse(&mut to, error));
+    }
     let (ranges, answers) = (Queue::new(usize::MAX), Queue::new(64));
     let end = || {
         ranges.abandon();
@@ -49,7 +60,7 @@ pub fn receive(
     let failure = Failure::new(&end);
     let mut progress = Progress::default();
     std::thread::scope(|scope| {
-        let answerer = scope.spawn(|| answer(&mut to, &answers, &failure));
+        let answerer = scope.spawn(|| receive::answer(&mut to, &answers, &failure));
         let digester = scope.spawn(|| failure.watch(digest(device, &ranges, &answers)));
         let device = Device {
             file: device,
@@ -59,7 +70,7 @@ pub fn receive(
         failure.watch(device.read_all(&mut from, &ranges, &mut progress));
         ranges.end();
         let _ = digester.join();
-        if failure.message().is_none() {
+        if writes && failure.message().is_none() {
             failure.watch(device.file.sync_all().context("waiting for the disk"));
         }
         answers.end();

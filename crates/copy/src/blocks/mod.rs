@@ -23,7 +23,7 @@ use crate::queue::Queue;
 use crate::send::{Counters, Link, Wish, hello, is_zero, welcome};
 use crate::{Compression, Difference, Progress, Watch};
 
-pub use answer::receive;
+pub use answer::{answer, receive};
 
 /// What is digested, and sent if it differs, in bytes; each begins at a
 /// multiple of it or where its range does.

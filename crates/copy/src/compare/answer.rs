@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -14,15 +15,16 @@ use p2v_sys::inode::{self, Inode};
 use super::differences::{Differences, type_name};
 use super::digest::{DIGEST, digest};
 use crate::batch::{LAST, TOP, id};
-use crate::dirs::{Dirs, Worker, open_to_read};
+use crate::dirs::{Worker, open_to_read};
 use crate::entry::{Entry, Metadata, Names, What, is_kept_attribute, shown};
-use crate::exclude::{Exclude, Found};
+use crate::exclude::Found;
 use crate::failure::Failure;
 use crate::flags;
 use crate::frame::{Cursor, Frame, FrameReader, FrameWriter, Kind};
 use crate::queue::lock;
-use crate::receive::refuse;
 use crate::receive::state::{Directory, Receiver};
+use crate::receive::{refuse, welcome};
+use crate::send::Wish;
 use crate::walk::names;
 
 /// Threads that compare.
@@ -47,15 +49,14 @@ struct Answerer<'a> {
     links: Mutex<Vec<FurtherName>>,
 }
 
-/// Compares until the sender ends, and answers with what differs.
-pub fn answer(
-    dirs: &Dirs,
-    exclude: &Exclude,
-    from: &mut FrameReader<impl Read + Send>,
-    to: &mut FrameWriter<impl Write + Send>,
-) -> Result<()> {
+/// See [`crate::answer`]. Compares until the sender ends, and answers with what
+/// differs.
+pub fn answer(top: &Path, from: impl Read + Send, to: impl Write + Send) -> Result<()> {
+    let (mut from, mut to) = (FrameReader::new(from), FrameWriter::new(to));
+    let (dirs, exclude) = welcome(top, Wish::Compare, &mut from, &mut to)?;
+    let (from, to) = (&mut from, &mut to);
     let answerer = Answerer {
-        receiver: Receiver::new(dirs, exclude, None)?,
+        receiver: Receiver::new(&dirs, &exclude, None)?,
         differences: Differences::default(),
         contents: Mutex::default(),
         inodes: Mutex::default(),

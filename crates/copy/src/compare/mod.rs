@@ -124,8 +124,8 @@ pub fn compare(
     link.write(&hello(Wish::Compare, &options.exclude)?)?;
     link.flush()?;
     let mut from = FrameReader::new(from_receiver);
-    let kept = welcome(&mut from)?;
-    let exclude = Exclude::new(options.exclude.iter().chain(&kept))?;
+    welcome(&mut from)?;
+    let exclude = Exclude::new(&options.exclude)?;
     let walk = Walk::new(&dirs, &exclude)?;
     let (out, files) = (Queue::new(64), Queue::new(WAITING));
     let comparer = Comparer {

@@ -26,22 +26,15 @@ use crate::exclude::Exclude;
 use crate::failure::Failure;
 use crate::frame::{self, Cursor, Frame, FrameReader, FrameWriter, Kind};
 use crate::queue::Queue;
-use crate::send::{Wish, put_paths, read_paths};
+use crate::send::{Wish, read_paths};
 use state::Receiver;
 
 /// Threads that compare, and as many that write contents.
 const THREADS: usize = 2;
 
-/// What the sender wants, and what it leaves out.
-pub struct Hello {
-    /// See there.
-    pub wish: u8,
-    /// Paths.
-    pub exclude: Vec<String>,
-}
-
-/// Reads the sender's first frame.
-pub fn read_hello(from: &mut FrameReader<impl Read>) -> Result<Hello> {
+/// Reads the sender's first frame, which must want `wish`: what was prepared
+/// for one thing shall not do another. Returns what is left out.
+pub fn read_hello(from: &mut FrameReader<impl Read>, wish: Wish) -> Result<Vec<String>> {
     let frame = from.read(Vec::new())?;
     if frame.kind == Kind::Failed {
         bail!("the sending side: {}", shown(&frame.unpacked()?));
@@ -58,39 +51,45 @@ pub fn read_hello(from: &mut FrameReader<impl Read>) -> Result<Hello> {
             frame::VERSION
         );
     }
-    let wish = from.u8()?;
-    let exclude = read_paths(&mut from)?;
-    Ok(Hello { wish, exclude })
+    let theirs = from.u8()?;
+    if theirs != wish as u8 {
+        bail!("the other side wants something else (kind {theirs}) than {wish}");
+    }
+    read_paths(&mut from)
 }
 
-/// See [`crate::receive_keeping`].
+/// See [`crate::receive_doubting`].
 pub fn receive(
     top: &Path,
-    keep: &[&str],
     doubt: Option<Range<i64>>,
     from_sender: impl Read + Send,
     to_sender: impl Write + Send,
 ) -> Result<Progress> {
     let mut from = FrameReader::new(from_sender);
     let mut to = FrameWriter::new(to_sender);
-    let kept: Vec<String> = keep.iter().map(|path| (*path).to_owned()).collect();
-    let result = begin(top, &kept, &mut from).and_then(|begun| {
-        let mut payload = Vec::new();
-        put_paths(&mut payload, &kept)?;
-        to.write(&Frame::new(Kind::Welcome, payload))?;
-        to.flush()?;
-        Ok(begun)
-    });
-    let (wish, dirs, exclude) = match result {
-        Ok(begun) => begun,
-        Err(error) => return Err(refuse(&mut to, error)),
-    };
-    if wish == Wish::Compare as u8 {
-        crate::compare::answer(&dirs, &exclude, &mut from, &mut to)?;
-        return Ok(Progress::default());
-    }
+    let (dirs, exclude) = welcome(top, Wish::Copy, &mut from, &mut to)?;
     let receiver = Receiver::new(&dirs, &exclude, doubt)?;
     run(&receiver, &mut from, &mut to)
+}
+
+/// Takes the sender's first frame and answers it: that the tree at `top` is
+/// there, or why nothing comes of it.
+pub fn welcome(
+    top: &Path,
+    wish: Wish,
+    from: &mut FrameReader<impl Read>,
+    to: &mut FrameWriter<impl Write>,
+) -> Result<(Dirs, Exclude)> {
+    let opened = read_hello(from, wish)
+        .and_then(|exclude| Ok((Dirs::open(top)?, Exclude::new(&exclude)?)))
+        .and_then(|opened| say_welcome(to).map(|()| opened));
+    opened.map_err(|error| refuse(to, error))
+}
+
+/// The receiver's first frame.
+pub fn say_welcome(to: &mut FrameWriter<impl Write>) -> Result<()> {
+    to.write(&Frame::new(Kind::Welcome, Vec::new()))?;
+    to.flush()
 }
 
 /// Tells the sender why nothing comes of it.
@@ -99,22 +98,6 @@ pub fn refuse(to: &mut FrameWriter<impl Write>, error: anyhow::Error) -> anyhow:
     let _ = to.write(&Frame::failed(&format!("{error:#}")));
     let _ = to.flush();
     error
-}
-
-fn begin(
-    top: &Path,
-    kept: &[String],
-    from: &mut FrameReader<impl Read>,
-) -> Result<(u8, Dirs, Exclude)> {
-    let hello = read_hello(from)?;
-    if ![Wish::Copy, Wish::Compare]
-        .map(|wish| wish as u8)
-        .contains(&hello.wish)
-    {
-        bail!("the other side does not want files to be received");
-    }
-    let exclude = Exclude::new(hello.exclude.iter().chain(kept))?;
-    Ok((hello.wish, Dirs::open(top)?, exclude))
 }
 
 fn run(

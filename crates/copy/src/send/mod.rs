@@ -53,6 +53,17 @@ pub enum Wish {
     CompareBlocks = 4,
 }
 
+impl std::fmt::Display for Wish {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Copy => "to copy files",
+            Self::Compare => "to compare files",
+            Self::Blocks => "to copy blocks",
+            Self::CompareBlocks => "to compare blocks",
+        })
+    }
+}
+
 /// The first frame.
 pub fn hello(wish: Wish, exclude: &[String]) -> Result<Frame> {
     let mut payload = Vec::new();
@@ -161,11 +172,11 @@ impl Sender<'_> {
     }
 }
 
-/// Reads the receiver's first frame: what is to be left out besides.
-pub fn welcome(from: &mut FrameReader<impl Read>) -> Result<Vec<String>> {
+/// Reads the receiver's first frame.
+pub fn welcome(from: &mut FrameReader<impl Read>) -> Result<()> {
     let frame = from.read(Vec::new())?;
     match frame.kind {
-        Kind::Welcome => read_paths(&mut Cursor(&frame.unpacked()?)),
+        Kind::Welcome => Ok(()),
         Kind::Failed => bail!("the receiving side: {}", shown(&frame.unpacked()?)),
         _ => bail!("receiving: the other side is no receiver"),
     }
@@ -205,8 +216,8 @@ pub fn send(
     link.write(&hello(Wish::Copy, &options.exclude)?)?;
     link.flush()?;
     let mut from = FrameReader::new(from_receiver);
-    let kept = welcome(&mut from)?;
-    let exclude = Exclude::new(options.exclude.iter().chain(&kept))?;
+    welcome(&mut from)?;
+    let exclude = Exclude::new(&options.exclude)?;
     let walk = Walk::new(&dirs, &exclude)?;
     let (out, wanted) = (Queue::new(WAITING), Queue::new(usize::MAX));
     let sender = Sender {

@@ -29,9 +29,16 @@ fn with<T: Send>(
     size: u64,
     work: impl FnOnce(&UnixStream) -> Result<T>,
 ) -> (Result<T>, Result<Progress>) {
+    between(|far| p2v_copy::receive_blocks(to, size, far, far), work)
+}
+
+fn between<T: Send, U: Send>(
+    receive: impl FnOnce(&UnixStream) -> Result<U> + Send,
+    work: impl FnOnce(&UnixStream) -> Result<T>,
+) -> (Result<T>, Result<U>) {
     let (near, far) = UnixStream::pair().unwrap();
     std::thread::scope(|scope| {
-        let receiving = scope.spawn(move || p2v_copy::receive_blocks(to, size, &far, &far));
+        let receiving = scope.spawn(move || receive(&far));
         let result = work(&near);
         drop(near);
         (result, receiving.join().unwrap())
@@ -65,10 +72,11 @@ fn what_is_used_arrives_and_only_what_differs_is_sent_again() {
     from.write_all_at(&vec![0; 1 << 20], START + (25 << 20))
         .unwrap();
     let compare = || -> Vec<Difference> {
-        let (found, received) = with(&to, SIZE, |link| {
+        let answer = |link: &UnixStream| p2v_copy::answer_blocks(&to, SIZE, link, link);
+        let (found, answered) = between(answer, |link| {
             p2v_copy::compare_blocks(&from, START, &used, link, link, &|_| {})
         });
-        received.unwrap();
+        answered.unwrap();
         found.unwrap()
     };
     let found = compare();

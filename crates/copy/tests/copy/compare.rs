@@ -14,7 +14,7 @@ use p2v_copy::{Difference, SendOptions};
 pub fn compare(from: &Path, to: &Path, options: &SendOptions) -> Vec<Difference> {
     let (near, far) = UnixStream::pair().unwrap();
     std::thread::scope(|scope| {
-        let receiving = scope.spawn(move || p2v_copy::receive(to, &far, &far));
+        let receiving = scope.spawn(move || p2v_copy::answer(to, &far, &far));
         let found = p2v_copy::compare(from, &near, &near, options, &|_| {});
         drop(near);
         receiving.join().unwrap().unwrap();

@@ -8,3 +8,4 @@ mod compare;
 mod files;
 mod filesystems;
 mod power;
+mod wishes;

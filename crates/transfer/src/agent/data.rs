@@ -114,6 +114,7 @@ impl Filling<'_> {
         self.place.volume(&self.order.volume)
     }
 
+    /// What `written` tells is written to, and nothing else.
     fn work(
         &self,
         written: Option<&Written>,
@@ -127,24 +128,28 @@ impl Filling<'_> {
                 if !mount::points_below(&top)?.contains(&top.canonicalize()?) {
                     bail!("it is not mounted: prepare the disks first");
                 }
-                let doubt = written.and_then(Written::doubt);
-                let receive = || p2v_copy::receive_doubting(&top, doubt, from, to).map(drop);
                 match written {
-                    Some(_) => self.syncing(&top, receive),
-                    None => receive(),
+                    Some(written) => self.syncing(&top, || {
+                        p2v_copy::receive_doubting(&top, written.doubt(), from, to).map(drop)
+                    }),
+                    None => p2v_copy::answer(&top, from, to),
                 }
             }
             (DataWork::Blocks | DataWork::CompareBlocks, Fill::Blocks { .. }) => {
                 let device = Device::of(self.disk, self.volume)?;
+                let writes = written.is_some();
                 // Fails while it is mounted.
                 let file = OpenOptions::new()
                     .read(true)
-                    .write(true)
+                    .write(writes)
                     .custom_flags(nix::libc::O_EXCL)
                     .open(device.path())
                     .with_context(|| format!("opening {}", device.path().display()))?;
-                p2v_copy::receive_blocks(&file, self.volume.size, from, to)?;
-                file.sync_all().context("flushing it")?;
+                let size = self.volume.size;
+                match writes {
+                    true => p2v_copy::receive_blocks(&file, size, from, to).map(drop)?,
+                    false => p2v_copy::answer_blocks(&file, size, from, to)?,
+                }
                 drop(file);
                 device.close()
             }
