@@ -11,7 +11,7 @@ use super::place::Place;
 use super::stamp::Spot;
 use super::state::{self, Phase};
 use super::voice::Voice;
-use super::{check, volumes};
+use super::{check, complete, volumes};
 use crate::plan::Plan;
 
 /// The answer must be on its way before the network goes.
@@ -38,6 +38,9 @@ pub fn run(
     let disks = check::plan(place, plan)?;
     state::check_plan(place, plan)?;
     if end.complete || end.restart {
+        complete::check_or_ending(place, plan, &disks)?;
+        // Should this end amid it, it may be told again.
+        state::enter(place, &plan.id(), Phase::Finishing, summary.to_owned())?;
         // Once the system has started, it changes: no transfer may go on with it.
         for (planned, disk) in plan.disks.iter().zip(disks) {
             Spot::of(place, planned, disk.size).wipe()?;

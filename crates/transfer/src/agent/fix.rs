@@ -12,7 +12,7 @@ use p2v_sys::{Mount, Root, interrupt};
 use super::place::Place;
 use super::state::{self, Phase};
 use super::voice::Voice;
-use super::{check, machine, volumes};
+use super::{check, complete, machine, volumes};
 use crate::plan::Plan;
 use crate::protocol::{FixResult, Fixed};
 
@@ -22,8 +22,9 @@ const MACHINE: &str = "P2V_MACHINE";
 /// Runs the fixes. It may be run again.
 pub fn run(place: &Place, plan: &Plan, voice: &mut Voice) -> Result<Fixed> {
     volumes::unmount_all(place)?;
-    check::plan(place, plan)?;
+    let disks = check::plan(place, plan)?;
     state::check_plan(place, plan)?;
+    complete::check(place, plan, &disks)?;
     let id = plan.id();
     state::enter(place, &id, Phase::Fixing, Vec::new())?;
     voice.note("putting the system together")?;

@@ -13,6 +13,7 @@
 
 mod check;
 mod claim;
+mod complete;
 mod data;
 mod devices;
 mod disks;

@@ -30,6 +30,8 @@ pub enum Phase {
     Fixing,
     /// They have run.
     Fixed,
+    /// The stamps of a complete system are taken away.
+    Finishing,
     /// All is unmounted.
     Finished,
 }
@@ -42,6 +44,7 @@ impl Phase {
             Self::Copying => "copying",
             Self::Fixing => "fixing",
             Self::Fixed => "fixed",
+            Self::Finishing => "finishing",
             Self::Finished => "finished",
         }
     }
@@ -64,6 +67,13 @@ pub fn check_plan(place: &Place, given: &Plan) -> Result<()> {
         Some(_) => bail!("the disks were made for another plan: prepare them first"),
         None => bail!("the disks are not prepared: prepare them first"),
     }
+}
+
+/// Whether a transfer of that plan is being finished here, or is.
+pub fn is_ending(place: &Place, plan_id: &str) -> Result<bool> {
+    let status: Status = read(&place.run().join(STATE))?.unwrap_or_default();
+    let ending = [Phase::Finishing, Phase::Finished].map(Phase::name);
+    Ok(status.plan_id.as_deref() == Some(plan_id) && ending.contains(&status.phase.as_str()))
 }
 
 /// Notes that a phase has begun, with what there is to say of it.

@@ -175,7 +175,7 @@ pub struct FixResult {
 pub struct Status {
     /// The plan.
     pub plan_id: Option<String>,
-    /// `none`, `prepared`, `copying`, `fixing`, `fixed`, `finished`.
+    /// `none`, `prepared`, `copying`, `fixing`, `fixed`, `finishing`, `finished`.
     pub phase: String,
     /// A line each.
     pub lines: Vec<String>,

@@ -15,7 +15,7 @@ use p2v_sys::loopdev::Extent;
 use p2v_sys::{LoopDevice, Mount, mount};
 use p2v_transfer::agent::{Place, serve, serve_data};
 use p2v_transfer::plan::Plan;
-use p2v_transfer::protocol::{self, Answer, DataOrder, Loss, Order, Request, Say};
+use p2v_transfer::protocol::{self, Answer, DataOrder, DataWork, Loss, Order, Request, Say};
 use p2v_transfer::target::{Target, TargetDisk};
 use serde::de::DeserializeOwned;
 
@@ -76,6 +76,20 @@ impl Bench {
             true => sent.map_err(|error| format!("{error:#}")),
             false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
         }
+    }
+
+    /// Fills a volume with what it has: the disk says then that it is complete.
+    pub fn fill(&self, plan: &Plan, volume: usize) {
+        let (disk, volume) = plan.volumes().nth(volume).unwrap();
+        let order = DataOrder {
+            v: protocol::VERSION,
+            run: self.run.clone(),
+            plan_id: plan.id(),
+            volume: volume.name(disk),
+            work: DataWork::Files,
+        };
+        let top = self.volume(0, volume.number);
+        assert_eq!(self.send(&order, &top).unwrap().bytes_sent, 0);
     }
 
     /// What agents have left mounted.

@@ -40,6 +40,20 @@ fn the_system_is_put_together_and_repaired() {
     let fix = || Order::Fix {
         plan: Box::new(plan.clone()),
     };
+    let finish = |complete| Order::Finish {
+        plan: Box::new(plan.clone()),
+        complete,
+        restart: false,
+        summary: vec!["done \u{1b}[2J".to_owned()],
+    };
+    // A system that is only there in part is neither repaired nor finished.
+    bench.fill(&plan, 0);
+    let text = bench.ask::<Fixed>(fix()).unwrap_err();
+    assert!(text.contains("2 is not filled"), "{text}");
+    let text = bench.ask::<()>(finish(true)).unwrap_err();
+    assert!(text.contains("2 is not filled"), "{text}");
+    bench.ask::<Prepared>(bench.prepare(&plan, false)).unwrap();
+    bench.fill(&plan, 1);
     for _ in 0..2 {
         let (fixed, notes) = bench.ask_noting::<Fixed>(fix());
         let fixed = fixed.unwrap();
@@ -64,18 +78,17 @@ fn the_system_is_put_together_and_repaired() {
     );
     assert!(fstab.contains(&format!("UUID={HOME} /srv/data")), "{fstab}");
     assert!(top.join("@/var/srv/data").is_dir());
-    let finish = |complete| Order::Finish {
-        plan: Box::new(plan.clone()),
-        complete,
-        restart: false,
-        summary: vec!["done \u{1b}[2J".to_owned()],
-    };
     // It may go on after this, but not once the system may have started.
     bench.ask::<()>(finish(false)).unwrap();
     assert!(bench.mounts().is_empty());
     let prepared: Prepared = bench.ask(bench.prepare(&plan, false)).unwrap();
     assert!(prepared.resumed);
-    bench.ask::<()>(finish(true)).unwrap();
+    // Told twice, as when the answer did not come.
+    for _ in 0..2 {
+        bench.ask::<()>(finish(true)).unwrap();
+    }
+    let text = bench.ask::<Fixed>(fix()).unwrap_err();
+    assert!(text.contains("not formatted"), "{text}");
     let refused = bench.ask::<Prepared>(bench.prepare(&plan, false));
     assert!(refused.unwrap_err().contains("nobody has agreed"));
 }
