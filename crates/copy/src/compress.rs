@@ -1,9 +1,10 @@
 //! Packs frames by zstd when the link is what everybody waits for.
 //!
 //! The thread that writes to the link says how long it waited there. If that is
-//! most of the time while processors lie idle, packing gains; if the link waits
-//! for packed frames, it does not. What does not become smaller is sent as it
-//! is, and what comes after it is tried only now and then.
+//! most of the time while processors lie idle, packing gains. If the link waits
+//! for packed frames instead, less packing may gain; none at all only if the link
+//! has been seen to carry more than goes through now. What does not become smaller
+//! is sent as it is, and what comes after it is tried only now and then.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
@@ -26,7 +27,10 @@ const WINDOW: Duration = Duration::from_millis(100);
 /// Less is not worth it, in bytes.
 const LEAST: usize = 512;
 /// After one that did not become smaller so many frames are not tried.
-const SKIPPED: u32 = 7;
+const SKIPPED: u32 = 3;
+/// What the link was seen to carry counts less with every window: it may have
+/// become slower since.
+const FORGET: f64 = 0.98;
 
 /// See the module.
 pub struct Packer {
@@ -45,6 +49,22 @@ struct Watched {
     since: Instant,
     waited: Duration,
     processors: Option<(u64, u64)>,
+    /// Bytes that went over the link, and what they were before they were packed.
+    wire: u64,
+    raw: u64,
+    /// The most bytes a second that the link was seen to carry.
+    carries: f64,
+}
+
+/// What happened in one window.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    /// The share of the time that was spent waiting for the link.
+    waited: f64,
+    /// The share of the processors that was idle.
+    idle: f64,
+    /// Whether the link was seen to carry more than goes through now, unpacked.
+    carries_more: bool,
 }
 
 impl Packer {
@@ -64,6 +84,9 @@ impl Packer {
                 since: Instant::now(),
                 waited: Duration::ZERO,
                 processors: processors(),
+                wire: 0,
+                raw: 0,
+                carries: 0.0,
             }),
         }
     }
@@ -117,36 +140,46 @@ impl Packer {
     }
 
     /// Is told how long the link took a frame.
-    pub fn waited(&self, time: Duration) {
+    pub fn waited(&self, time: Duration, frame: &Frame) {
         if self.wish != Compression::Adaptive {
             return;
         }
         let mut watched = lock(&self.watched);
         watched.waited += time;
+        watched.wire += frame.wire();
+        watched.raw += frame.packed_from.unwrap_or(frame.payload.len()) as u64;
         let passed = watched.since.elapsed();
         if passed < WINDOW {
             return;
         }
-        let share = watched.waited.as_secs_f64() / passed.as_secs_f64();
+        let seconds = passed.as_secs_f64();
         let now = processors();
-        let idle = watched.processors.zip(now).map_or(1.0, idle_share);
-        let level = next_level(self.level.load(Relaxed), share, idle);
+        let carries = (watched.wire as f64 / seconds).max(watched.carries * FORGET);
+        let window = Window {
+            waited: watched.waited.as_secs_f64() / seconds,
+            idle: watched.processors.zip(now).map_or(1.0, idle_share),
+            carries_more: carries > watched.raw as f64 / seconds,
+        };
+        let level = next_level(self.level.load(Relaxed), window);
         self.level.store(level, Relaxed);
         *watched = Watched {
             since: Instant::now(),
             waited: Duration::ZERO,
             processors: now,
+            wire: 0,
+            raw: 0,
+            carries,
         };
     }
 }
 
-/// What follows of which share of the time the link was waited for, and
-/// which share of the processors was idle.
-fn next_level(level: i32, waited: f64, idle: f64) -> i32 {
+/// The place of the level that follows from what a window saw at this one.
+fn next_level(level: i32, window: Window) -> i32 {
     let highest = LEVELS.len() as i32 - 1;
+    let Window { waited, idle, .. } = window;
     if waited > 0.6 && idle > if level == 0 { 0.15 } else { 0.4 } {
         (level + 1).min(highest)
-    } else if waited < 0.3 && idle < 0.15 {
+    } else if waited < 0.3 && idle < 0.15 && (level > 1 || window.carries_more) {
         (level - 1).max(0)
     } else {
         level
@@ -183,23 +216,26 @@ mod tests {
     #[test]
     fn packing_begins_when_the_link_is_waited_for_and_processors_are_idle() {
         let table = [
-            // Level, share waited, share idle, level then.
-            (0, 0.9, 0.5, 1),
-            (0, 0.9, 0.05, 0),
-            (0, 0.2, 0.9, 0),
-            (1, 0.9, 0.2, 1),
-            (1, 0.9, 0.6, 2),
-            (4, 0.9, 0.9, 4),
-            (1, 0.1, 0.05, 0),
-            (1, 0.1, 0.9, 1),
-            (0, 0.1, 0.0, 0),
+            // Level, share waited, share idle, the link carries more, level then.
+            (0, 0.9, 0.5, false, 1),
+            (0, 0.9, 0.05, false, 0),
+            (0, 0.2, 0.9, false, 0),
+            (1, 0.9, 0.2, false, 1),
+            (1, 0.9, 0.6, false, 2),
+            (4, 0.9, 0.9, false, 4),
+            (1, 0.1, 0.05, true, 0),
+            (1, 0.1, 0.05, false, 1),
+            (2, 0.1, 0.05, false, 1),
+            (1, 0.1, 0.9, true, 1),
+            (0, 0.1, 0.0, true, 0),
         ];
-        for (level, waited, idle, expected) in table {
-            assert_eq!(
-                next_level(level, waited, idle),
-                expected,
-                "{level} {waited} {idle}"
-            );
+        for (level, waited, idle, carries_more, expected) in table {
+            let window = Window {
+                waited,
+                idle,
+                carries_more,
+            };
+            assert_eq!(next_level(level, window), expected, "{level} {window:?}");
         }
         assert!(processors().is_some_and(|(idle, all)| idle <= all && all > 0));
     }

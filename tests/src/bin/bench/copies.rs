@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -29,8 +30,8 @@ use crate::seconds;
 
 const GIGABIT: u64 = 1_000_000_000;
 
-/// What does not compress, in bytes; so much that connecting hardly counts.
-const RANDOM: u64 = 2 << 30;
+/// What does not compress, in bytes.
+const RANDOM: u64 = 1 << 30;
 
 /// Long enough for the slowest way on a busy machine.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -90,7 +91,24 @@ struct Copies<'a> {
 enum Way {
     Rsync,
     Tar,
+    /// From the beginning of its SSH connection, as the others.
     Ours,
+    /// From the other side's first answer: what the link does.
+    OursConnected,
+}
+
+/// Notes when the first byte came.
+struct FirstByte<R> {
+    from: R,
+    came: OnceLock<Instant>,
+}
+
+impl<R: Read> Read for FirstByte<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.from.read(bytes)?;
+        self.came.get_or_init(Instant::now);
+        Ok(count)
+    }
 }
 
 impl Copies<'_> {
@@ -125,7 +143,7 @@ impl Copies<'_> {
     }
 
     /// The peer is the link itself: what a bare TCP connection over it needs for
-    /// as many bytes of contents.
+    /// as many bytes of contents. Neither side's connecting counts.
     fn over_a_gigabit(&self, rounds: usize) -> Result<[Measure; 2]> {
         let (server, own) = self.servers(Place::Link(GIGABIT))?;
         drop(server);
@@ -156,7 +174,7 @@ impl Copies<'_> {
                 line.push(own.carry(bytes)?);
                 let _place = copies.empty()?;
                 times.push(step(&format!("{what} at 1 Gbit/s, round {round}"), || {
-                    copies.timed(Way::Ours, &own)
+                    copies.timed(Way::OursConnected, &own)
                 })?);
             }
         }
@@ -195,11 +213,12 @@ impl Copies<'_> {
 
     /// From the caches, as it is on both sides of every way.
     fn timed(&self, way: Way, server: &Sshd) -> Result<Duration> {
-        let start = Instant::now();
+        let mut start = Instant::now();
         match way {
             Way::Rsync => self.rsync(server)?,
             Way::Tar => self.tar(server)?,
-            Way::Ours => self.ours(server)?,
+            Way::Ours => (start, _) = self.ours(server)?,
+            Way::OursConnected => (_, start) = self.ours(server)?,
         }
         let top = File::open(self.there).context("opening the copy")?;
         syncfs(&top).context("flushing the copy")?;
@@ -219,7 +238,9 @@ impl Copies<'_> {
         Ok((mount, device))
     }
 
-    fn ours(&self, server: &Sshd) -> Result<()> {
+    /// When its connection began, and when the other side first answered. The
+    /// host keys are known by then, as the others' are.
+    fn ours(&self, server: &Sshd) -> Result<(Instant, Instant)> {
         let address = Address {
             host: server.host().to_owned(),
             port: server.port(),
@@ -228,6 +249,7 @@ impl Copies<'_> {
             host_keys: vec![server.fingerprint()?],
         };
         let link = Link::establish(&address, &mut |_| Ok(false))?;
+        let begun = Instant::now();
         let mut data = link.data(&DataOrder {
             v: protocol::VERSION,
             run: "bench".to_owned(),
@@ -236,8 +258,14 @@ impl Copies<'_> {
             work: DataWork::Files,
         })?;
         let options = SendOptions::default();
-        let sent = p2v_copy::send(self.from, &mut data.from, &mut data.to, &options, &|_| ());
-        data.settle(sent.map(|_| ()))
+        let mut from = FirstByte {
+            from: &mut data.from,
+            came: OnceLock::new(),
+        };
+        let sent = p2v_copy::send(self.from, &mut from, &mut data.to, &options, &|_| ());
+        let answered = from.came.get().copied();
+        data.settle(sent.map(|_| ()))?;
+        Ok((begun, answered.context("the other side never answered")?))
     }
 
     fn rsync(&self, server: &Sshd) -> Result<()> {
