@@ -13,7 +13,7 @@ never\t''"
 complete -c p2v-transfer -l progress -d 'How progress is shown: as a bar on standard error (a line every 10 seconds where that is no terminal), or about once a second as JSON on standard output [default: bar; none with --quiet]' -r -f -a "bar\t''
 json\t''
 none\t''"
-complete -c p2v-transfer -l report-dir -d 'Directory for the report' -r -f -a "(__fish_complete_directories)"
+complete -c p2v-transfer -l report-dir -d 'Directory for the report; made if it is missing' -r -f -a "(__fish_complete_directories)"
 complete -c p2v-transfer -l log-format -d 'Form of the messages on standard error [default: text]' -r -f -a "text\t''
 json\t''"
 complete -c p2v-transfer -l dry-run -d 'Stop before the first write'

@@ -113,7 +113,7 @@ never\t''"
 complete -c p2v -n "__fish_p2v_using_subcommand transfer" -l progress -d 'How progress is shown: as a bar on standard error (a line every 10 seconds where that is no terminal), or about once a second as JSON on standard output [default: bar; none with --quiet]' -r -f -a "bar\t''
 json\t''
 none\t''"
-complete -c p2v -n "__fish_p2v_using_subcommand transfer" -l report-dir -d 'Directory for the report' -r -f -a "(__fish_complete_directories)"
+complete -c p2v -n "__fish_p2v_using_subcommand transfer" -l report-dir -d 'Directory for the report; made if it is missing' -r -f -a "(__fish_complete_directories)"
 complete -c p2v -n "__fish_p2v_using_subcommand transfer" -l log-format -d 'Form of the messages on standard error [default: text]' -r -f -a "text\t''
 json\t''"
 complete -c p2v -n "__fish_p2v_using_subcommand transfer" -l dry-run -d 'Stop before the first write'
@@ -134,7 +134,7 @@ complete -c p2v -n "__fish_p2v_using_subcommand inspect" -s q -l quiet -d 'Say o
 complete -c p2v -n "__fish_p2v_using_subcommand inspect" -s v -l verbose -d 'Say every command that is run, too'
 complete -c p2v -n "__fish_p2v_using_subcommand inspect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c p2v -n "__fish_p2v_using_subcommand inspect" -s V -l version -d 'Print version'
-complete -c p2v -n "__fish_p2v_using_subcommand doctor" -l role -d 'Look at it as this [default: what the machine is]; may be repeated' -r -f -a "node\t''
+complete -c p2v -n "__fish_p2v_using_subcommand doctor" -l role -d 'Look at it as this; may be repeated [default: what the machine is]' -r -f -a "node\t''
 source\t''
 target\t''"
 complete -c p2v -n "__fish_p2v_using_subcommand doctor" -l log-format -d 'Form of the messages on standard error [default: text]' -r -f -a "text\t''

@@ -24,21 +24,30 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             if path.is_symlink() {
-                bail!("{}: it is a symbolic link that leads nowhere", doing());
+                bail!(
+                    "{}: it is a symbolic link that leads nowhere: remove it, or make what it names",
+                    doing()
+                );
             }
             return Ok(None);
         }
         Err(error) => return Err(error).with_context(doing),
     };
     if !file.metadata().with_context(doing)?.is_file() {
-        bail!("{}: it is not a regular file", doing());
+        bail!(
+            "{}: it is not a regular file: put one there, or remove it",
+            doing()
+        );
     }
     let mut bytes = Vec::new();
     file.take(LARGEST + 1)
         .read_to_end(&mut bytes)
         .with_context(doing)?;
     if bytes.len() as u64 > LARGEST {
-        bail!("{}: larger than 1 MiB", doing());
+        bail!(
+            "{}: larger than 1 MiB, which no configuration is: put the right file there",
+            doing()
+        );
     }
     Ok(Some(bytes))
 }

@@ -22,6 +22,10 @@ mod reader;
 
 const CHECKING: &str = "checking the environment given by Ganeti";
 
+/// What to do about a fault in it.
+const BY_GANETI: &str = "; Ganeti sets these: have gnt-instance or gnt-backup call this program, \
+    or set them as ganeti-os-interface(7) says";
+
 /// What Ganeti's variables begin with, or are: hooks get them all.
 const GANETI_PREFIXES: [&str; 5] = ["INSTANCE_", "DISK_", "NIC_", "OS_", "OSP_"];
 const GANETI_NAMES: [&str; 2] = ["HYPERVISOR", "DEBUG_LEVEL"];
@@ -116,7 +120,7 @@ impl Environment {
             .map(Some)
             .with_context(|| {
                 format!(
-                    "{CHECKING}: EXP_SIZE_FD={}: not a file descriptor above 2",
+                    "{CHECKING}: EXP_SIZE_FD={}: not a file descriptor above 2{BY_GANETI}",
                     quoted(value)
                 )
             })
@@ -136,7 +140,8 @@ impl Environment {
         match self.get("OS_API_VERSION") {
             None => bail!(
                 "{DOING}: it is not set; this program is called by Ganeti, with version 20, 15 \
-                or 10 of its OS interface (the arguments of version 5 are not supported)"
+                or 10 of its OS interface (the arguments of version 5 are not supported): use \
+                gnt-instance, gnt-backup or gnt-os, which call it"
             ),
             Some(value) => match value.to_str().unwrap_or_default().parse() {
                 Ok(version) => Ok(version),
@@ -191,7 +196,10 @@ impl Environment {
             Some(value) => {
                 let path = PathBuf::from(value);
                 if !path.is_absolute() {
-                    findings.push(format!("{name}={}: not an absolute path", quoted(value)));
+                    findings.push(format!(
+                        "{name}={}: not an absolute path: give one, or unset it",
+                        quoted(value)
+                    ));
                 }
                 path
             }

@@ -145,7 +145,8 @@ impl FromStr for ApiVersion {
         Self::ALL
             .into_iter()
             .find(|version| version.number().to_string() == text)
-            .ok_or_else(|| "not a version of the OS interface; known: 20, 15, 10".to_owned())
+            .ok_or_else(|| "not a version of the OS interface; known: 20, 15, 10: use a Ganeti that has one of \
+                 these".to_owned())
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use p2v::applets;
+use clap::{Command, ValueHint};
+use p2v::applets::Applet;
+use p2v::log;
 use p2v_manual::{DIRECTORIES, command, files, notes, tree};
 
 /// Every file below a directory.
@@ -45,6 +47,15 @@ fn every_made_file_is_as_it_would_be_made_now() {
     }
 }
 
+/// The applet's command, which takes paths of what is not on this machine.
+fn anywhere(applet: &Applet) -> Command {
+    let command = (applet.command)().args(log::arguments());
+    command.mut_args(|arg| match arg.get_value_hint() {
+        ValueHint::FilePath | ValueHint::DirPath => arg.value_parser(clap::value_parser!(PathBuf)),
+        _ => arg,
+    })
+}
+
 #[test]
 fn every_example_is_a_call_that_p2v_takes() {
     let mut count = 0;
@@ -54,7 +65,7 @@ fn every_example_is_a_call_that_p2v_takes() {
             // Variables stand before the program.
             let words: Vec<&str> = words.skip_while(|word| word.contains('=')).collect();
             assert_eq!(words[..2], ["p2v", applet.names[0]], "{line}");
-            if let Err(error) = applets::whole().try_get_matches_from(&words) {
+            if let Err(error) = anywhere(applet).try_get_matches_from(&words[1..]) {
                 panic!("{line}: {error}");
             }
             count += 1;
@@ -72,6 +83,8 @@ fn every_argument_is_explained() {
             let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.len() > 10, "{} {}", applet.names[0], arg.get_id());
             assert!(!help.ends_with('.'), "{help}");
+            let default = help.find("[default: ").is_none_or(|_| help.ends_with(']'));
+            assert!(default, "the default comes last: {help}");
         }
     }
 }

@@ -47,7 +47,7 @@ const FAILED: u8 = 2;
 
 #[derive(Args)]
 struct DoctorArgs {
-    /// Look at it as this [default: what the machine is]; may be repeated
+    /// Look at it as this; may be repeated [default: what the machine is]
     #[arg(long = "role", value_name = "ROLE",
           value_parser = PossibleValuesParser::new(Role::ALL.map(Role::name)))]
     roles: Vec<String>,

@@ -16,7 +16,7 @@ use p2v_fixes::{BUILT_IN, Machine};
 use p2v_sys::{Root, supervise};
 
 use crate::help::Help;
-use crate::log;
+use crate::{log, paths};
 
 /// What the help of the runner says.
 pub const FIXES_HELP: Help = Help {
@@ -77,7 +77,7 @@ const INHERITED: &str = "P2V_MACHINE";
 struct FixesArgs {
     /// Directory that the transferred system's root is mounted on
     #[arg(long, value_name = "DIR", required_unless_present = "list",
-          value_hint = ValueHint::DirPath)]
+          value_parser = paths::directory(), value_hint = ValueHint::DirPath)]
     root: Option<PathBuf>,
     /// Show what would change, as a diff on standard output; change nothing
     #[arg(long)]
@@ -86,11 +86,13 @@ struct FixesArgs {
     #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
     only: Option<String>,
     /// JSON file that describes the machine [default: this one, as it is found]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_parser = paths::file(),
+          value_hint = ValueHint::FilePath)]
     machine: Option<PathBuf>,
     /// Directory of the fixes [default: the installed one, or all that are
     /// built in]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_parser = paths::directory(),
+          value_hint = ValueHint::DirPath)]
     directory: Option<PathBuf>,
     /// List the fixes in the order in which they run
     #[arg(long)]
@@ -147,7 +149,10 @@ pub fn run_fixes(matches: &ArgMatches) -> Result<u8> {
 /// Runs one built-in fix.
 pub fn run_fix(matches: &ArgMatches) -> Result<u8> {
     let Some(target) = std::env::var_os("TARGET").filter(|target| !target.is_empty()) else {
-        bail!("TARGET does not name the root to repair");
+        bail!(
+            "TARGET in the environment does not name the root to repair: set it to the directory \
+             that this is mounted on, or use `p2v fixes --root DIR --only NAME`"
+        );
     };
     let request = Request {
         root: PathBuf::from(target),

@@ -8,6 +8,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, ValueHint};
 use p2v_ramboot::builder::{self, Compression, InitrdRequest};
 
 use crate::help::Help;
+use crate::paths;
 
 /// What its help says.
 pub const HELP: Help = Help {
@@ -45,7 +46,8 @@ struct InitrdArgs {
     #[arg(long, value_name = "VERSION", value_hint = ValueHint::Other)]
     kernel: String,
     /// Root to take the kernel's modules from
-    #[arg(long, value_name = "DIR", default_value = "/", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", default_value = "/",
+          value_parser = paths::directory(), value_hint = ValueHint::DirPath)]
     root: PathBuf,
     /// File to write [default: ./ramboot-VERSION.img]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -9,7 +9,7 @@ use p2v_sys::supervise;
 use p2v_transfer::source::{Letters, OpenSource, Source, text};
 
 use crate::help::Help;
-use crate::log;
+use crate::{log, paths};
 
 /// What its help says.
 pub const HELP: Help = Help {
@@ -42,7 +42,7 @@ pub const HELP: Help = Help {
 struct InspectArgs {
     /// Disk, or a disk's image, of the machine; the one it starts from first
     /// [default: every disk of this one]
-    #[arg(value_name = "DISK", value_hint = ValueHint::FilePath)]
+    #[arg(value_name = "DISK", value_parser = paths::disk(), value_hint = ValueHint::FilePath)]
     disks: Vec<PathBuf>,
     /// Print it as JSON; sizes are in bytes
     #[arg(long)]

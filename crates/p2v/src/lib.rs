@@ -18,5 +18,6 @@ mod fixes;
 mod init;
 mod initrd;
 mod inspect;
+mod paths;
 mod ready;
 mod transfer;

@@ -17,7 +17,7 @@ use p2v_transfer::progress::Form;
 use p2v_transfer::run::{self, Request};
 
 use crate::help::Help;
-use crate::log;
+use crate::{log, paths};
 use terminal::{Terminal, printable};
 
 /// What its help says.
@@ -74,10 +74,11 @@ struct TransferArgs {
     #[arg(long, value_name = "[USER@]HOST", value_hint = ValueHint::Hostname)]
     target: String,
     /// SSH port of the target
-    #[arg(long, default_value_t = 22)]
+    #[arg(long, default_value_t = 22, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// Private key that the target knows [default: ssh's own choice]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_parser = paths::file(),
+          value_hint = ValueHint::FilePath)]
     identity: Option<PathBuf>,
     /// Fingerprint of the target's host key, as create and the target's console
     /// say it; may be repeated [default: ask]
@@ -85,11 +86,13 @@ struct TransferArgs {
     host_keys: Vec<String>,
     /// Disk, or a disk's image, of the source; may be repeated, the one it
     /// starts from first [default: every disk of this machine]
-    #[arg(long = "source", value_name = "DISK", value_hint = ValueHint::FilePath)]
+    #[arg(long = "source", value_name = "DISK", value_parser = paths::disk(),
+          value_hint = ValueHint::FilePath)]
     disks: Vec<PathBuf>,
     /// Follow this plan, as --save-plan writes it [default: the source's own
     /// layout, scaled]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_parser = paths::file(),
+          value_hint = ValueHint::FilePath)]
     plan: Option<PathBuf>,
     /// Write the plan to this file, to be edited
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -129,8 +132,9 @@ struct TransferArgs {
     #[arg(long, value_name = "FORM",
           value_parser = PossibleValuesParser::new(["bar", "json", "none"]))]
     progress: Option<String>,
-    /// Directory for the report
-    #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    /// Directory for the report; made if it is missing
+    #[arg(long, value_name = "DIR", default_value = ".", value_parser = paths::directory_to_make(),
+          value_hint = ValueHint::DirPath)]
     report_dir: PathBuf,
     /// Only say how far a transfer to this target came
     #[arg(long)]

@@ -15,11 +15,11 @@ const FAILING: &[&[&str]] = &[
     &["rename"],
     &["verify", "parameters"],
     &["distribute"],
-    &["initrd", "--kernel", "1", "--root", "/nonexistent"],
+    &["initrd", "--kernel", "../1"],
     &["transfer", "--target", "@host"],
-    &["inspect", "/nonexistent"],
+    &["inspect", "/dev/null"],
     &["agent", "--data"],
-    &["fixes", "--root", "/nonexistent"],
+    &["fixes", "--root", "/proc", "--dry-run"],
     &["fix", "repair-fstab"],
 ];
 

@@ -70,7 +70,7 @@ impl Parts {
     pub fn in_directory(directory: &Path) -> Result<Self> {
         let reading = || {
             let directory = directory.display();
-            format!("reading the directory {directory} (the setting CUSTOMIZE_DIR)")
+            format!("reading the directory {directory}")
         };
         let entries = std::fs::read_dir(directory).with_context(reading)?;
         let mut parts = Self {

@@ -13,10 +13,12 @@ use nix::unistd::Pid;
 use crate::{interrupt, without_credentials};
 
 mod fed;
+mod not_found;
 mod shown;
 
 use shown::Shown;
 
+pub use not_found::not_found;
 pub use shown::pass_output_to;
 
 /// Longer than any tool that works on a disk needs; hooks and the bootstrap
@@ -257,17 +259,13 @@ impl Cmd {
     }
 
     pub(crate) fn start_error(&self, error: std::io::Error) -> anyhow::Error {
-        let hint = match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                format!(
-                    "starting `{}` (is it installed?)",
-                    self.program.to_string_lossy()
-                )
-            }
-            _ => format!("starting `{}`", self.program.to_string_lossy()),
-        };
+        let program = self.program.to_string_lossy();
+        let is_missing = error.kind() == std::io::ErrorKind::NotFound && self.dir.is_none();
+        if is_missing && !program.contains('/') {
+            return anyhow!("{}: {}", self.description, not_found(&program));
+        }
         anyhow::Error::new(error)
-            .context(hint)
+            .context(format!("starting `{program}`"))
             .context(self.description.clone())
     }
 
@@ -374,9 +372,13 @@ mod tests {
     }
 
     #[test]
-    fn missing_program_asks_whether_it_is_installed() {
+    fn a_missing_program_says_what_to_install() {
         let error = Cmd::new("no-such-program", "trying").run().unwrap_err();
-        assert!(format!("{error:#}").contains("is it installed?"));
+        assert_eq!(
+            format!("{error:#}"),
+            "trying: no-such-program is not found; install it"
+        );
+        assert!(not_found("sfdisk").ends_with("; install fdisk"));
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! drops its mounts; loop devices with autoclear (see [`crate::loopdev`])
 //! follow. So no SIGKILL leaves a mount, a loop device or a process.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
@@ -27,8 +28,12 @@ const GRACE: std::time::Duration = std::time::Duration::from_secs(20);
 /// seconds is killed.
 pub fn run(work: impl FnOnce() -> u8) -> Result<u8> {
     interrupt::install()?;
-    unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS)
-        .context("making the private namespaces (are you root?)")?;
+    match unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS) {
+        Err(Errno::EPERM) => {
+            bail!("making the private namespaces: not permitted: run this as root")
+        }
+        made => made.context("making the private namespaces")?,
+    }
     let parent = nix::unistd::getpid();
     // SAFETY: there is one thread, so the child may do anything.
     match unsafe { fork() }.context("starting the worker")? {

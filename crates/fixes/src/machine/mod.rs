@@ -10,7 +10,7 @@ mod specs;
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
 pub use p2v_hostname::HostnamePolicy;
@@ -140,7 +140,8 @@ impl Machine {
     pub fn load(path: &Path) -> Result<Self> {
         let doing = || format!("reading the machine from {}", path.display());
         let text = std::fs::read(path).with_context(doing)?;
-        serde_json::from_slice(&text).with_context(doing)
+        serde_json::from_slice(&text)
+            .map_err(|error| anyhow!("{}: {error}: docs/fixes.md has the fields", doing()))
     }
 
     /// The consoles, the one that init gets as the last.

@@ -79,7 +79,10 @@ pub fn set_root_password(root: &Root, hash: &str) -> Result<()> {
 pub fn check_timezone(zone: &str) -> Result<()> {
     let zones = Path::new(ZONES);
     if zones.is_dir() && !zones.join(zone).is_file() {
-        bail!("checking TIMEZONE: there is no time zone {zone} in {ZONES} on this node");
+        bail!(
+            "checking TIMEZONE: there is no time zone {zone} in {ZONES} on this node: name one of those \
+             there"
+        );
     }
     Ok(())
 }

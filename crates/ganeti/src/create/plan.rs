@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use p2v_bootstrap::CachedRoot;
 use p2v_parts::Parts;
 use p2v_sys::disk::Disk;
@@ -46,7 +46,9 @@ impl Plan {
         let settings = Settings::load(&paths, &job)?;
         tools::check(&needs::for_create(&settings))?;
         let authorized_keys = settings.authorized_keys()?;
-        let hooks = Parts::in_directory(&settings.customize_dir)?;
+        let hooks = Parts::in_directory(&settings.customize_dir).map_err(|error| {
+            anyhow!("{error:#}: create it, or set CUSTOMIZE_DIR to the directory of the hooks")
+        })?;
         for skipped in hooks.skipped() {
             let name = skipped.name.to_string_lossy();
             tracing::debug!("not running the hook {name}: {}", skipped.reason);
@@ -90,7 +92,8 @@ impl Plan {
         );
         if self.disk.size() < needed {
             bail!(
-                "checking the size of {}: it has {} MiB and needs at least {} MiB; nothing was written",
+                "checking the size of {}: it has {} MiB and needs at least {} MiB; nothing was \
+                 written: give the instance a larger disk",
                 self.disk.path().display(),
                 self.disk.size() >> 20,
                 needed >> 20
@@ -101,7 +104,7 @@ impl Plan {
         if room < content {
             bail!(
                 "checking the space for {}: the filesystem that holds it can give it {} MiB, and \
-                 the root needs {} MiB; nothing was written",
+                 the root needs {} MiB; nothing was written: make room there",
                 self.disk.path().display(),
                 room >> 20,
                 content.div_ceil(1 << 20)

@@ -3,9 +3,9 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
-use super::{CHECKING, Environment};
+use super::{BY_GANETI, CHECKING, Environment};
 use crate::findings::{Findings, quoted};
 use crate::job::network::is_hex_pairs;
 use crate::job::{
@@ -152,7 +152,8 @@ impl<'a> Reader<'a> {
 
     /// Fails if a fault was found; else there is a value.
     pub(super) fn finish<T>(self, value: Option<T>) -> Result<T> {
-        self.check(CHECKING)?;
+        self.check(CHECKING)
+            .map_err(|error| anyhow!("{error}{BY_GANETI}"))?;
         value.with_context(|| format!("{CHECKING}: something is missing"))
     }
 

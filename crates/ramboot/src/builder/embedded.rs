@@ -23,11 +23,14 @@ const BOOT: &str = "boot";
 pub(super) fn check(root: &Root) -> Result<()> {
     let doing = || format!("examining {}", root.path().display());
     if root.exists(INCOMPLETE) {
-        bail!("{}: it is not finished ({INCOMPLETE} exists)", doing());
+        bail!(
+            "{}: it is not finished ({INCOMPLETE} exists): `gnt-instance reinstall` makes it anew",
+            doing()
+        );
     }
     if !INITS.iter().any(|path| root.exists(path)) {
         bail!(
-            "{}: it is no system, no program at {}",
+            "{}: it is no system, no program at {}: name a whole system's root (--root)",
             doing(),
             INITS.join(", ")
         );

@@ -168,8 +168,8 @@ fn modules_dir(root: &Root, kernel: &str) -> Result<PathBuf> {
     present.sort();
     present.dedup();
     let there = match present.len() {
-        0 => "no other kernel's either".to_owned(),
-        _ => format!("there are those of {}", present.join(", ")),
+        0 => "no other kernel's either: name the root that has them (--root)".to_owned(),
+        _ => format!("take one of those there: {}", present.join(", ")),
     };
     bail!(
         "there are no modules for kernel {kernel} in {}; {there}",
@@ -186,9 +186,13 @@ fn read_init(path: &Path) -> Result<Vec<u8>> {
         .and_then(|mut file| file.read_to_end(&mut bytes))
         .with_context(doing)?;
     match needs_interpreter(&bytes) {
-        None => bail!("{}: it is not a 64-bit ELF program", doing()),
+        None => bail!(
+            "{}: it is not a 64-bit ELF program: install p2v anew",
+            doing()
+        ),
         Some(true) => bail!(
-            "{}: it is not statically linked, and there is no dynamic linker in an initrd",
+            "{}: it is not statically linked, and there is no dynamic linker in an initrd: \
+             install a p2v that `make` has built",
             doing()
         ),
         Some(false) => Ok(bytes),

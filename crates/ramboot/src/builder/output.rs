@@ -21,7 +21,10 @@ impl Output {
     /// run left beside it.
     pub(super) fn prepare(path: &Path, force: bool) -> Result<Self> {
         let Some(name) = path.file_name() else {
-            bail!("writing {}: the path names no file", path.display());
+            bail!(
+                "writing {}: the path names no file: give one with --output",
+                path.display()
+            );
         };
         match path.symlink_metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -30,7 +33,10 @@ impl Output {
             }
             // Not a device or a directory, whatever is asked for.
             Ok(metadata) if !metadata.is_file() && !metadata.is_symlink() => {
-                bail!("writing {}: it is not a regular file", path.display());
+                bail!(
+                    "writing {}: it is not a regular file: give one with --output",
+                    path.display()
+                );
             }
             Ok(_) if !force => {
                 bail!("writing {}: it exists; --force replaces it", path.display());

@@ -77,7 +77,11 @@ impl<'a> Selection<'a> {
             .map(String::as_str)
             .collect();
         if !unknown.is_empty() {
-            bail!("there is no module {}", unknown.join(", nor "));
+            bail!(
+                "there is no module {}: take a name that is in lib/modules/VERSION/modules.dep of \
+                 the root",
+                unknown.join(", nor ")
+            );
         }
         for module in chosen.values() {
             complete(index, module)?;

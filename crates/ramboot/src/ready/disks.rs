@@ -17,14 +17,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// machine could be moved to. By major number, see the kernel's devices.txt.
 const NOT_DISKS: [&str; 4] = ["1:", "2:", "7:", "11:"];
 
+/// What to do where the root is not in RAM.
+const START: &str = "start the instance by its ramboot initrd";
+
 /// Fails unless the root is a tmpfs.
 pub fn check_root() -> Result<()> {
     let mounts = std::fs::read("/proc/self/mountinfo").context("reading the mounts")?;
     let mounts = String::from_utf8_lossy(&mounts);
     match root_type(&mounts) {
         Some("tmpfs") => Ok(()),
-        Some(other) => bail!("the root is not in RAM: it is {other}, not tmpfs"),
-        None => bail!("the root is not in RAM: it is not among the mounts"),
+        Some(other) => bail!("the root is not in RAM: it is {other}, not tmpfs: {START}"),
+        None => bail!("the root is not in RAM: it is not among the mounts: {START}"),
     }
 }
 
@@ -33,7 +36,7 @@ pub fn check_root() -> Result<()> {
 pub fn check_free() -> Result<()> {
     let swaps = std::fs::read_to_string("/proc/swaps").context("reading /proc/swaps")?;
     if let Some(swap) = first_swap(&swaps) {
-        bail!("{swap} is in use as swap");
+        bail!("{swap} is in use as swap: run `swapoff -a`");
     }
     let devices = block_device::list()?;
     for device in &devices {
@@ -45,7 +48,10 @@ pub fn check_free() -> Result<()> {
             .flatten();
         if let Some(holder) = holders.next() {
             let holder = holder.file_name();
-            bail!("{device} is held by /dev/{}", holder.to_string_lossy());
+            bail!(
+                "{device} is held by /dev/{}: close that",
+                holder.to_string_lossy()
+            );
         }
     }
     let is_disk = |device: &BlockDevice| {

@@ -53,12 +53,19 @@ pub fn run() -> Result<()> {
 fn examine() -> Result<()> {
     disks::check_root()?;
     if !wait(PATIENCE, || Ok(!network::addresses()?.is_empty()))? {
-        bail!("there is no address after {} s", PATIENCE.as_secs());
+        bail!(
+            "there is no address after {} s: look at the instance's network card and the DHCP \
+             server, then run `p2v ready`",
+            PATIENCE.as_secs()
+        );
     }
     let ports = network::ssh_ports();
     if !wait(PATIENCE, || network::listens(&ports))? {
         let (ports, seconds) = (list(&ports), PATIENCE.as_secs());
-        bail!("there is no SSH server on port {ports} after {seconds} s");
+        bail!(
+            "there is no SSH server on port {ports} after {seconds} s: see `systemctl status ssh`, \
+             then run `p2v ready`"
+        );
     }
     wait(SETTLE, network::every_card_has_an_address)?;
     // Last, so that it holds now and not a minute ago.

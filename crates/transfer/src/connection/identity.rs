@@ -20,7 +20,7 @@ pub(super) fn check(path: Option<&Path>) -> Result<()> {
         .and_then(|file| file.metadata())
         .with_context(doing)?;
     if !meta.is_file() {
-        bail!("reading the private key {shown}: it is no file");
+        bail!("reading the private key {shown}: it is no file: name the private key's");
     }
     if meta.mode() & 0o077 != 0 && meta.uid() == nix::unistd::geteuid().as_raw() {
         bail!(
@@ -37,7 +37,7 @@ pub(super) fn check(path: Option<&Path>) -> Result<()> {
     let words = format!("{error:#}");
     if !words.contains("passphrase") {
         return Err(error.context(format!(
-            "the file {shown} is no private key that ssh can use"
+            "the file {shown} is no private key that ssh can use: give one with --identity"
         )));
     }
     if agent_has(path) {

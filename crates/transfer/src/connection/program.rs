@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use p2v_sys::command::not_found;
 use p2v_sys::interrupt;
 use tempfile::TempDir;
 
@@ -81,7 +82,10 @@ impl Program {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()
-            .context("starting `ssh` (is openssh-client installed?)")
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => anyhow!(not_found("ssh")),
+                _ => anyhow!(error).context("starting `ssh`"),
+            })
             .with_context(doing)?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
         let errors = child.stderr.take();

@@ -32,7 +32,7 @@ fn parse(bytes: &[u8]) -> Result<Plan> {
             "it is of version {version}, and this p2v's plans are of version {VERSION}: make it \
              anew (--save-plan)"
         ),
-        None => bail!("it has no version: it is no plan"),
+        None => bail!("it has no version: it is no plan; --save-plan writes one"),
     }
     // Not from the value: the text tells in which line a mistake is.
     let mut plan: Plan = serde_json::from_slice(bytes)?;
