@@ -19,6 +19,7 @@ pub mod lock;
 pub mod loopdev;
 pub mod mount;
 pub mod partition;
+pub mod pattern;
 pub mod server;
 pub mod source_disk;
 pub mod supervise;

@@ -13,7 +13,6 @@
 pub(crate) mod folded;
 mod name;
 mod parse;
-mod pattern;
 mod plan;
 mod trim;
 
@@ -24,7 +23,7 @@ use anyhow::{Context, Result, bail};
 use p2v_sys::Root;
 
 pub use name::{canonical, name_of, without_packing};
-pub use pattern::matches;
+use p2v_sys::pattern::matches;
 pub use plan::Step;
 
 /// The texts of the four index files; an absent file is an empty text.

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use p2v_sys::pattern::matches;
 
-use super::names::{matches, split_derived};
+use super::names::split_derived;
 use super::{Names, Words, normal_mac};
 use crate::Draft;
 use crate::lines::{Line, words};

@@ -1,6 +1,8 @@
 //! The names and hardware addresses of network cards within texts: which words
 //! they are, and what takes their place.
 
+use p2v_sys::pattern::matches;
+
 use crate::machine::Machine;
 
 /// How much of a word a card's name may be.
@@ -160,22 +162,6 @@ pub fn is_cards_name(word: &str) -> bool {
         || port
 }
 
-/// A shell's pattern of `*` and `?`.
-pub fn matches(pattern: &str, name: &str) -> bool {
-    match (pattern.chars().next(), name.chars().next()) {
-        (None, None) => true,
-        (Some('*'), _) => {
-            let skipped = name.char_indices().map(|(at, _)| &name[at..]);
-            skipped.chain([""]).any(|rest| matches(&pattern[1..], rest))
-        }
-        (Some('?'), Some(letter)) => matches(&pattern[1..], &name[letter.len_utf8()..]),
-        (Some(wanted), Some(letter)) if wanted == letter => {
-            matches(&pattern[wanted.len_utf8()..], &name[letter.len_utf8()..])
-        }
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,17 +222,10 @@ mod tests {
 
     #[test]
     fn patterns() {
-        for (pattern, name, matching) in [
-            ("en*", "ens3", true),
-            ("eno*", "ens3", false),
-            ("e?h0", "eth0", true),
-            ("*", "", true),
-            ("eth0", "eth0", true),
-            ("", "x", false),
-        ] {
-            assert_eq!(matches(pattern, name), matching, "{pattern} {name}");
-        }
         assert_eq!(names().pattern("eth0"), Some("eth1"));
         assert_eq!(names().pattern("eth*"), None);
+        // Tried in every way, this one takes longer than a life.
+        let stars = "*e".repeat(100_000);
+        assert_eq!(names().pattern(&stars), None);
     }
 }

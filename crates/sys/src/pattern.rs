@@ -1,4 +1,5 @@
-//! Aliases' patterns: fnmatch(3) without flags, so `*` also crosses slashes.
+//! Patterns of the shell's kind: fnmatch(3) without flags, so `*` also crosses
+//! slashes. Modules' aliases are such, and what networks match cards by.
 //!
 //! Written out here because PID 1 must not depend on the C library's locale,
 //! and so that a pattern with many stars cannot take exponential time.
