@@ -2,6 +2,7 @@
 //! and none that did not come along holds up the boot.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use anyhow::Result;
 
@@ -92,20 +93,19 @@ impl<'a> Repair<'a> {
                     return Line::Keep;
                 };
                 self.gone(spec, point);
-                if places.len() < 3 {
-                    return Line::Keep;
-                }
-                match places.get(3) {
-                    Some(place) => changes.push((place.clone(), options)),
-                    None => changes.push((places[2].end..places[2].end, format!(" {options}"))),
-                }
+                let after = |place: &Range<usize>| place.end..place.end;
+                changes.push(match places.as_slice() {
+                    [_, _, _, place, ..] => (place.clone(), options),
+                    [_, _, kind] => (after(kind), format!(" {options}")),
+                    _ => (after(&places[1]), format!(" auto {options}")),
+                });
             }
         }
         Line::of(line, splice(line, &changes))
     }
 
     fn fate(&self, spec: &str, point: &str, kind: &str) -> Fate<'a> {
-        if self.files.contains(spec) {
+        if kind == "swap" && self.files.contains(spec) {
             return Fate::Gone;
         }
         match self.machine.resolve(spec) {
@@ -260,6 +260,7 @@ mod tests {
             ("LABEL=cloudimg-rootfs / ext4", "UUID=aaaa / ext4"),
             ("/dev/disk/by-id/x-part5 /home auto", "UUID=bbbb /home auto"),
             ("UUID=dead /srv ext4", "UUID=dead /srv ext4 defaults,nofail"),
+            ("UUID=dead /srv", "UUID=dead /srv auto defaults,nofail"),
             (
                 "UUID=dead /srv\\040x ext4 ro 0 2 # x",
                 "UUID=dead /srv\\040x ext4 ro,nofail 0 2 # x",

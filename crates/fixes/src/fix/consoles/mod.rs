@@ -61,9 +61,11 @@ fn edit_cmdlines(
         }
         *words = new;
     })?;
-    let text = draft.text(GRUB)?;
-    if let Some(text) = text.filter(|text| shell_value(text, "GRUB_CMDLINE_LINUX").is_none()) {
-        let mut bytes = text.into_bytes();
+    let has = |bytes: &Vec<u8>| {
+        let text = String::from_utf8_lossy(bytes);
+        shell_value(&text, "GRUB_CMDLINE_LINUX").is_some()
+    };
+    if let Some(mut bytes) = draft.read(GRUB)?.filter(|bytes| !has(bytes)) {
         let line = format!("GRUB_CMDLINE_LINUX=\"{}\"", right.join(" "));
         crate::lines::append_line(&mut bytes, &line);
         draft.write(GRUB, bytes)?;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{machine, run as run_fix};
+use crate::testing::{TestRoot, machine, run as run_fix};
 
 const KVM: &str = r#"{"hypervisor": "kvm"}"#;
 const XEN: &str = r#"{"hypervisor": "xen-pvm"}"#;
@@ -119,4 +119,16 @@ fn upstart_and_systemd() {
     ];
     let outcome = run_fix(run, &machine(KVM), &files).unwrap();
     assert_eq!(outcome.changed(), [link]);
+}
+
+#[test]
+fn a_grub_file_that_is_not_utf_8_keeps_its_bytes() {
+    let test = TestRoot::new(&[]);
+    let text = b"# M\xfcnchen\nGRUB_TIMEOUT=5";
+    test.root.write("etc/default/grub", text, 0o644).unwrap();
+    let mut draft = test.draft();
+    run(&machine(KVM), &mut draft).unwrap();
+    let edited = draft.read("etc/default/grub").unwrap().unwrap();
+    let added = "\nGRUB_CMDLINE_LINUX=\"console=tty0 console=ttyS0,38400\"\n";
+    assert_eq!(edited, [&text[..], added.as_bytes()].concat());
 }
