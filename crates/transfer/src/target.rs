@@ -53,6 +53,8 @@ pub struct TargetDisk {
     pub holds: Vec<String>,
     /// The plan that it was made for, if its volumes say so.
     pub plan_id: Option<String>,
+    /// Which disk of the source it was begun from: see [`crate::source::Disk`].
+    pub begun_from: Option<String>,
 }
 
 /// A network card of the target.

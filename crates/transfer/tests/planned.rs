@@ -114,6 +114,7 @@ fn target(size: u64) -> Target {
             in_use: None,
             holds: Vec::new(),
             plan_id: None,
+            begun_from: None,
         }],
         nics: Vec::new(),
         missing_tools: Vec::new(),

@@ -121,7 +121,12 @@ fn prepare_disk(
     let mut stamp = match &target.made {
         Made::Partitioned(stamp) => {
             make_unbootable(planned)?;
-            stamp.clone()
+            let mut stamp = stamp.clone();
+            if stamp.hardware.is_none() && planned.hardware.is_some() {
+                stamp.hardware.clone_from(&planned.hardware);
+                target.spot.write(&stamp)?;
+            }
+            stamp
         }
         Made::Wiped | Made::Empty | Made::Not => {
             voice.note(format!("partitioning {}", planned.device.display()))?;
@@ -167,6 +172,7 @@ fn make_unbootable(planned: &PlannedDisk) -> Result<()> {
 fn partition(target: &Target, plan_id: &str) -> Result<Stamp> {
     let stamp = Stamp {
         plan_id: plan_id.to_owned(),
+        hardware: target.planned.hardware.clone(),
         ..Stamp::default()
     };
     let planned = target.planned;

@@ -84,6 +84,7 @@ fn examined(place: &Place, disk: &Disk) -> Result<TargetDisk> {
         sector_size: disk.sector_size,
         in_use,
         holds: disks::content(disk)?,
+        begun_from: stamp.as_ref().and_then(|stamp| stamp.hardware.clone()),
         plan_id: stamp.map(|stamp| stamp.plan_id),
     })
 }

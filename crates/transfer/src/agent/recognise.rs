@@ -27,7 +27,9 @@ pub enum Made {
 
 /// Looks at the disk, which nobody uses.
 pub fn disk(planned: &PlannedDisk, disk: &Disk, spot: &Spot, plan_id: &str) -> Result<Made> {
-    let stamp = spot.read()?.filter(|stamp| stamp.plan_id == plan_id);
+    let is_ours =
+        |stamp: &Stamp| stamp.plan_id == plan_id && !planned.is_anothers(stamp.hardware.as_deref());
+    let stamp = spot.read()?.filter(is_ours);
     let found = Table::find(&disk.path)?;
     let whole = |disk: &Disk| filesystem::probe(&disk.path, Extent::default());
     let is_blank = found == Found::Nothing && whole(disk)? == Content::Nothing;

@@ -35,6 +35,9 @@ const EDGE: u64 = 512 << 10;
 pub struct Stamp {
     /// The plan that it was made for.
     pub plan_id: String,
+    /// Which disk of the source it is filled from, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<String>,
     /// Volumes by their number, those that are there.
     pub volumes: BTreeMap<u32, Filled>,
     /// What may be believed of volumes that are filled file by file.
@@ -303,6 +306,7 @@ mod tests {
         assert_eq!(spot.read().unwrap(), None);
         let stamp = Stamp {
             plan_id: "abc".to_owned(),
+            hardware: Some("0".repeat(16)),
             volumes: [(1, Filled::Copied), (5, Filled::Formatted)].into(),
             written: [(1, Written::begun(None, "boot", 7))].into(),
         };

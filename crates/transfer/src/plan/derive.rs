@@ -112,6 +112,7 @@ fn place(disk: &Disk, volumes: Vec<Volume>, onto: &TargetDisk) -> Result<Planned
         size: onto.size,
         source: disk.path.clone(),
         source_names: disk.names.clone(),
+        hardware: disk.hardware.clone(),
         table: None,
         volumes,
     };

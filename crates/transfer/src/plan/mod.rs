@@ -59,6 +59,10 @@ pub struct PlannedDisk {
     pub source: PathBuf,
     /// What the old system may call that disk.
     pub source_names: Vec<String>,
+    /// Of that disk: see [`crate::source::Disk`]. What another machine's has
+    /// begun is not gone on with.
+    #[serde(default)]
+    pub hardware: Option<String>,
     /// Its partition table; none if a filesystem takes the whole disk.
     pub table: Option<Table>,
     /// What is made in the partitions, in the disk's order.
@@ -109,6 +113,16 @@ pub enum Fill {
     Swap,
     /// Nothing is written: GRUB's place on a GPT.
     Reserved,
+}
+
+impl PlannedDisk {
+    /// Whether a disk with that plan was begun from another machine's: only
+    /// where both are known.
+    pub fn is_anothers(&self, begun_from: Option<&str>) -> bool {
+        let ours = self.hardware.as_deref();
+        ours.zip(begun_from)
+            .is_some_and(|(ours, theirs)| ours != theirs)
+    }
 }
 
 /// What is not moved.
@@ -184,7 +198,8 @@ impl Plan {
             serde_json::json!([disk.device, disk.size, disk.table, volumes])
         };
         let disks: Vec<_> = self.disks.iter().map(disk).collect();
-        let all = serde_json::json!([self.version, self.system.hostname, disks]);
+        let system = (&self.system.hostname, &self.system.installation);
+        let all = serde_json::json!([self.version, system, disks]);
         blake3::hash(all.to_string().as_bytes()).to_hex()[..32].to_owned()
     }
 
@@ -195,6 +210,19 @@ impl Plan {
     /// It is no plan, of another version, or does not fit its disks.
     pub fn load(path: &Path) -> Result<Self> {
         file::load(path)
+    }
+
+    /// The same for that source, whatever machine it was written for.
+    #[must_use]
+    pub fn of(mut self, source: &Source) -> Self {
+        for planned in &mut self.disks {
+            let disk = source.disks.iter().find(|disk| disk.path == planned.source);
+            planned.hardware = disk.and_then(|disk| disk.hardware.clone());
+        }
+        self.system
+            .installation
+            .clone_from(&source.system.installation);
+        self
     }
 
     /// Writes the plan to a file.

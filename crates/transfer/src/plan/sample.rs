@@ -91,6 +91,7 @@ pub fn disk(letter: char, size: u64, label: &str, parts: &[Part]) -> Disk {
         names: vec![path.clone(), format!("/dev/disk/by-id/{letter}")],
         path: path.into(),
         model: None,
+        hardware: None,
         size,
         sector_size: 512,
         table: Some(Table {
@@ -112,6 +113,7 @@ pub fn whole(letter: char, size: u64, content: Content) -> Disk {
         areas: vec![area(&path, 0, 0, size, content)],
         path: path.into(),
         model: None,
+        hardware: None,
         size,
         sector_size: 512,
         table: None,
@@ -150,6 +152,7 @@ pub fn source(disks: Vec<Disk>) -> Source {
         version: crate::source::VERSION,
         disks,
         system: System {
+            installation: None,
             hostname: Some("web1".to_owned()),
             distribution: Some("debian".to_owned()),
             kernels: vec![Kernel {
@@ -179,6 +182,7 @@ pub fn target(sizes: &[u64]) -> Target {
         in_use: None,
         holds: Vec::new(),
         plan_id: None,
+        begun_from: None,
     };
     Target {
         p2v: "0.1.0".to_owned(),

@@ -139,7 +139,7 @@ fn make_plan(
 ) -> Result<Plan> {
     let wishes = &request.wishes;
     let plan = match &request.plan {
-        Some(file) => Plan::load(file)?,
+        Some(file) => Plan::load(file)?.of(source),
         None => plan::derive(source, target, wishes).or_else(|error| {
             let findings = preflight::check_unplanned(source, target, wishes, &error);
             judge(&findings, person)?;
@@ -191,10 +191,15 @@ fn agree(target: &Target, plan: &Plan, person: &dyn Person) -> Result<Vec<Loss>>
         let Some(disk) = target.disks.iter().find(|disk| disk.device == device) else {
             bail!("the target has no disk {device}; see its disks with --dry-run");
         };
-        if disk.plan_id.as_ref() == Some(&id) {
+        let is_anothers = planned.is_anothers(disk.begun_from.as_deref());
+        let is_made = disk.plan_id.as_ref() == Some(&id);
+        if is_made && !is_anothers {
             continue;
         }
         lost += &format!("\n  {device}, {}", crate::quantity::bytes(disk.size));
+        if is_made {
+            lost += "\n    begun from another machine, of which this one may be a clone";
+        }
         for line in &disk.holds {
             lost += &format!("\n    {line}");
         }
@@ -376,6 +381,13 @@ mod tests {
         }
 
         target.disks[0].plan_id = Some(plan.id());
+        let mut clone = plan.clone();
+        clone.disks[0].hardware = Some("one".to_owned());
+        target.disks[0].begun_from = Some("other".to_owned());
+        let asked = Answering::with(true);
+        assert_eq!(agree(&target, &clone, &asked).unwrap().len(), 1);
+        assert!(asked.asked.borrow()[0].contains("from another machine"));
+
         let silent = Answering::with(false);
         assert!(agree(&target, &plan, &silent).unwrap().is_empty());
         assert!(silent.asked.borrow().is_empty());

@@ -31,6 +31,7 @@ pub fn read(held: &HeldDisk, findings: &mut Findings) -> Result<Disk> {
         path: source.path().to_owned(),
         names: udev.get(&0).cloned().unwrap_or_default(),
         model: held.kernel_name.as_deref().and_then(live::model),
+        hardware: held.kernel_name.as_deref().and_then(live::hardware),
         size: source.size(),
         sector_size: source.sector_size(),
         table: None,

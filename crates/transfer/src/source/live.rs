@@ -122,6 +122,31 @@ pub fn model(name: &str) -> Option<String> {
     }
 }
 
+/// A hash of the numbers that only this machine's disk of that kernel name has.
+pub fn hardware(name: &str) -> Option<String> {
+    let files = ["serial", "device/serial", "wwid", "device/wwid"];
+    let serial = files.iter().find_map(|file| attribute(name, file));
+    // A loop device shows a file, which may be shown on any machine.
+    if name.starts_with("loop") {
+        return None;
+    }
+    let machine = std::fs::read_to_string("/sys/class/dmi/id/product_uuid").ok();
+    let numbers = [machine.as_deref().map(str::trim), serial.as_deref()];
+    digest(numbers.into_iter().flatten())
+}
+
+/// A short hash of the texts, if there are any.
+pub fn digest<'a>(texts: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut hasher = blake3::Hasher::new();
+    let mut some = false;
+    for text in texts.filter(|text| !text.is_empty()) {
+        some = true;
+        hasher.update(text.as_bytes());
+        hasher.update(b"\n");
+    }
+    some.then(|| hasher.finalize().to_hex()[..16].to_owned())
+}
+
 /// What udev calls a disk and its partitions: `/dev/disk/by-id/...` and
 /// `/dev/disk/by-path/...`, by the partition's number, 0 for the disk.
 pub fn udev_names(name: &str) -> Result<BTreeMap<u32, Vec<String>>> {
@@ -182,6 +207,21 @@ mod tests {
         ] {
             assert!(!is_disk(name), "{name}");
         }
+    }
+
+    #[test]
+    fn numbers_tell_machines_apart() {
+        let of = |numbers: &[&str]| digest(numbers.iter().copied());
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&["", ""]), None);
+        assert_eq!(of(&["a", "b"]), of(&["a", "", "b"]));
+        let all = [of(&["a", "b"]), of(&["ab"]), of(&["b", "a"]), of(&["a"])];
+        for (number, one) in all.iter().enumerate() {
+            assert_eq!(one.as_ref().unwrap().len(), 16);
+            assert!(!all[..number].contains(one));
+        }
+        // Whatever it has; a file behind a loop device has none.
+        assert_eq!(hardware("loop0"), None);
     }
 
     #[test]

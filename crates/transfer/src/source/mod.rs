@@ -74,6 +74,10 @@ pub struct Disk {
     pub names: Vec<String>,
     /// Maker and model.
     pub model: Option<String>,
+    /// What no other machine's disk has: a hash of the serial numbers of the
+    /// disk and the machine. None for an image.
+    #[serde(default)]
+    pub hardware: Option<String>,
     /// Bytes.
     pub size: u64,
     /// Bytes in a logical sector.
@@ -206,6 +210,10 @@ impl MountPoint {
 pub struct System {
     /// Its own name.
     pub hostname: Option<String>,
+    /// What a clone of it mostly has not: a hash of its machine-id and its SSH
+    /// host keys.
+    #[serde(default)]
+    pub installation: Option<String>,
     /// os-release's ID: `debian`.
     pub distribution: Option<String>,
     /// os-release's PRETTY_NAME, or what else tells.

@@ -73,6 +73,7 @@ pub fn partitioned(device: PathBuf, label: &str, mut volumes: Vec<Volume>) -> Pl
         size: start * 512 + (1 << 20),
         source: "/dev/sda".into(),
         source_names: vec!["/dev/sda".to_owned()],
+        hardware: None,
         table: Some(Table {
             label: label.to_owned(),
             id: (label == "dos").then(|| "0x0badcafe".to_owned()),

@@ -95,6 +95,35 @@ fn one_that_comes_again_ends_its_own_agents() {
     assert!(text.contains("which run"), "{text}");
 }
 
+/// Clones of one image have the same plan to the last letter.
+#[test]
+fn what_a_clones_transfer_has_begun_is_not_gone_on_with() {
+    crate::need_root!();
+    let bench = Bench::new(&[300 << 20]);
+    let of = |hardware: Option<&str>| {
+        let mut plan = small(&bench);
+        plan.disks[0].hardware = hardware.map(str::to_owned);
+        plan
+    };
+    assert_eq!(of(Some("one")).id(), of(Some("other")).id());
+    let prepare = |hardware, erase| {
+        let order = bench.prepare(&of(hardware), erase);
+        bench.ask::<Prepared>(order)
+    };
+    // Begun from an image, which is anybody's; then from the machine.
+    prepare(None, false).unwrap();
+    assert!(prepare(Some("one"), false).unwrap().resumed);
+    assert!(prepare(None, false).unwrap().resumed);
+    bench.power_off();
+    let target: Target = bench.ask(Order::Probe).unwrap();
+    assert_eq!(target.disks[0].begun_from.as_deref(), Some("one"));
+    let text = prepare(Some("other"), false).unwrap_err();
+    assert!(text.contains("nobody has agreed"), "{text}");
+    assert!(prepare(Some("one"), false).unwrap().resumed);
+    assert!(!prepare(Some("other"), true).unwrap().resumed);
+    prepare(Some("one"), false).unwrap_err();
+}
+
 /// Its source was killed: the next run need not be told to take over.
 #[test]
 fn one_whose_source_is_gone_is_in_nobodys_way() {

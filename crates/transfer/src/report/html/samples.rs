@@ -67,6 +67,7 @@ fn disk(path: &str, model: &str, size: u64, areas: Vec<Area>) -> Disk {
         path: path.into(),
         names: Vec::new(),
         model: Some(model.to_owned()),
+        hardware: None,
         size,
         sector_size: 512,
         table: None,
@@ -88,6 +89,7 @@ fn source() -> Source {
     ];
     let home = filesystem("xfs", "home", 4 * GIB + 300 * MIB, "/home");
     let system = System {
+        installation: None,
         hostname: Some("web1".to_owned()),
         name: Some("Debian GNU/Linux 12 (bookworm)".to_owned()),
         init: Some("systemd".to_owned()),
@@ -149,6 +151,7 @@ fn plan() -> Plan {
         size,
         source: PathBuf::from(source),
         source_names: Vec::new(),
+        hardware: None,
         table: None,
         volumes,
     };
@@ -201,6 +204,7 @@ fn target() -> Target {
         in_use: None,
         holds: Vec::new(),
         plan_id: None,
+        begun_from: None,
     };
     Target {
         p2v: "0.1.0".to_owned(),

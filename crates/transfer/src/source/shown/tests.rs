@@ -35,6 +35,7 @@ fn disk(size: u64, areas: Vec<Area>) -> Disk {
         path: PathBuf::from("/dev/sda"),
         names: Vec::new(),
         model: Some("A disk\u{1b}[31m".to_owned()),
+        hardware: None,
         size,
         sector_size: 512,
         table: None,

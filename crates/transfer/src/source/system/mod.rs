@@ -9,7 +9,7 @@ use anyhow::Result;
 use p2v_sys::Root;
 
 use super::findings::Findings;
-use super::{System, fstab};
+use super::{System, fstab, live};
 
 pub use boot::{Firmware, mode, named_roots};
 pub use network::here as nics_here;
@@ -50,6 +50,15 @@ impl Files<'_> {
     }
 }
 
+/// See [`System`].
+fn installation(files: &mut Files) -> Option<String> {
+    let mut paths = vec!["etc/machine-id".to_owned()];
+    paths.extend(files.paths("etc/ssh", "_key.pub"));
+    paths.sort();
+    let texts: Vec<_> = paths.iter().filter_map(|path| files.text(path)).collect();
+    live::digest(texts.iter().map(|text| text.trim()))
+}
+
 /// The system in `root`; how it starts is left to [`mode`].
 pub fn read(root: &Root, findings: &mut Findings) -> Result<System> {
     let mut files = Files { root, findings };
@@ -66,6 +75,7 @@ pub fn read(root: &Root, findings: &mut Findings) -> Result<System> {
     }
     Ok(System {
         hostname: release::hostname(&mut files),
+        installation: installation(&mut files),
         distribution,
         name,
         init: release::init(&files),
