@@ -1,6 +1,7 @@
 //! The target's disks: what there is, who uses it, and what is on it.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -11,6 +12,9 @@ use p2v_sys::{block, mount};
 
 use super::place::Place;
 use crate::plan::partition_device;
+
+/// How much of an area's start and end tells whether it is empty, in bytes.
+const EDGE: u64 = 1 << 20;
 
 /// A whole disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +138,8 @@ pub fn content(disk: &Disk) -> Result<Vec<String>> {
 
 fn described(disk: &Path, device: &Path, extent: Extent, size: u64) -> Result<Option<String>> {
     let (kind, label) = match filesystem::probe(disk, extent)? {
-        Content::Nothing => return Ok(None),
+        Content::Nothing if is_blank(disk, extent.offset, size)? => return Ok(None),
+        Content::Nothing => ("unknown data".to_owned(), None),
         Content::Ambiguous => ("of several kinds".to_owned(), None),
         Content::Known(found) => (found.kind, found.label),
     };
@@ -143,6 +148,22 @@ fn described(disk: &Path, device: &Path, extent: Extent, size: u64) -> Result<Op
         line += &format!(" {label:?}");
     }
     Ok(Some(line))
+}
+
+/// Whether there are only zeros where all that is known begins or ends. What has
+/// no signature may still be somebody's: an encrypted volume, a database's.
+pub fn is_blank(disk: &Path, start: u64, length: u64) -> Result<bool> {
+    let doing = || format!("looking at {}", disk.display());
+    let file = File::open(disk).with_context(doing)?;
+    let edge = length.min(EDGE);
+    let mut bytes = vec![0; usize::try_from(edge)?];
+    for at in [start, start + (length - edge)] {
+        file.read_exact_at(&mut bytes, at).with_context(doing)?;
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn short(device: &Path) -> String {

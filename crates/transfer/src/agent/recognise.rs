@@ -8,7 +8,7 @@ use p2v_sys::filesystem::{self, Content};
 use p2v_sys::loopdev::Extent;
 use p2v_sys::partition::table::{Found, Table};
 
-use super::disks::Disk;
+use super::disks::{self, Disk};
 use super::stamp::{Filled, Spot, Stamp};
 use crate::plan::{Fill, PlannedDisk, Volume};
 
@@ -41,7 +41,7 @@ pub fn disk(planned: &PlannedDisk, disk: &Disk, spot: &Spot, plan_id: &str) -> R
     Ok(match (stamp, is_blank) {
         (Some(stamp), _) if as_planned => Made::Partitioned(stamp),
         (Some(_), true) => Made::Wiped,
-        (None, true) => Made::Empty,
+        (None, true) if disks::is_blank(&disk.path, 0, disk.size)? => Made::Empty,
         _ => Made::Not,
     })
 }

@@ -105,6 +105,42 @@ fn a_filesystem_on_the_whole_disk_needs_consent_too() {
 }
 
 #[test]
+fn data_that_nobody_knows_is_named_and_needs_consent() {
+    crate::need_root!();
+    let bench = Bench::new(&[1 << 30]);
+    let plan = usual(&bench);
+    let holds = || {
+        let target: Target = bench.ask(Order::Probe).unwrap();
+        target.disks[0].holds.clone()
+    };
+    assert_eq!(holds(), [""; 0]);
+    let write = |at: u64| {
+        use std::os::unix::fs::FileExt;
+        let disk = std::fs::File::options().write(true).open(bench.disk(0));
+        let disk = disk.unwrap();
+        disk.write_all_at(b"somebody's", at).unwrap();
+        disk.sync_all().unwrap();
+    };
+    write((1 << 30) - 100);
+    let name = bench.disk(0).file_name().unwrap().to_owned();
+    let expected = format!("{} unknown data 1.0 GiB", name.to_string_lossy());
+    assert_eq!(holds(), [expected.as_str()]);
+    let text = bench
+        .ask::<Prepared>(bench.prepare(&plan, false))
+        .unwrap_err();
+    assert!(text.contains("nobody has agreed"), "{text}");
+    assert!(text.contains("unknown data"), "{text}");
+    // The same in a partition; the others are empty.
+    let table = plan.disks[0].table.as_ref().unwrap();
+    table.write(&bench.disk(0)).unwrap();
+    write(table.partitions[1].extent(512).offset + 5000);
+    let found = holds();
+    assert!(found[0].contains("1 empty 200.0 MiB"), "{found:?}");
+    assert!(found[1].contains("2 unknown data 304.0 MiB"), "{found:?}");
+    bench.ask::<Prepared>(bench.prepare(&plan, true)).unwrap();
+}
+
+#[test]
 fn a_volume_that_is_not_there_is_made_again_alone() {
     crate::need_root!();
     let bench = Bench::new(&[1 << 30]);
@@ -166,10 +202,12 @@ fn what_is_killed_anywhere_goes_on() {
     for round in 0..24_u64 {
         let mut plan = usual(&bench);
         plan.system.hostname = Some(format!("round{round}"));
-        let killed = bench.killed(
-            bench.prepare(&plan, true),
-            Duration::from_millis(round * 25),
-        );
+        // The last one after its end, however busy the machine is.
+        let after = match round {
+            23 => Duration::from_secs(20),
+            _ => Duration::from_millis(round * 25),
+        };
+        let killed = bench.killed(bench.prepare(&plan, true), after);
         if round % 2 == 1 {
             bench.power_off();
         }
