@@ -18,7 +18,7 @@ mod shown;
 
 use shown::Shown;
 
-pub use not_found::not_found;
+pub use not_found::{not_found, package};
 pub use shown::pass_output_to;
 
 /// Longer than any tool that works on a disk needs; hooks and the bootstrap

@@ -76,7 +76,7 @@ impl Cache {
         let free = status.blocks_available() * status.fragment_size();
         if free < needed {
             bail!(
-                "{}: {} MB are free, and building a bootstrap root needs {} MB",
+                "{}: {} MB are free, and building a bootstrap root needs {} MB: make room there",
                 checking(),
                 free / 1_000_000,
                 needed.div_ceil(1_000_000),

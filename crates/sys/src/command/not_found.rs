@@ -32,9 +32,14 @@ const PACKAGES: &[(&str, &str)] = &[
     ("xfs_repair", "xfsprogs"),
 ];
 
+/// The Debian package that has a program, where its name is another.
+pub fn package(program: &str) -> Option<&'static str> {
+    let found = PACKAGES.iter().find(|(known, _)| *known == program);
+    found.map(|(_, package)| *package)
+}
+
 /// Says that the program is not there, and what to install.
 pub fn not_found(program: &str) -> String {
-    let package = PACKAGES.iter().find(|(known, _)| *known == program);
-    let package = package.map_or("it", |(_, package)| package);
+    let package = package(program).unwrap_or("it");
     format!("{program} is not found; install {package}")
 }

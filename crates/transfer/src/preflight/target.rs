@@ -229,18 +229,8 @@ fn tools(target: &Target, plan: &Plan) -> Vec<Finding> {
     findings
 }
 
-/// The Debian package that has a program of the target's.
 fn package_of(tool: &str) -> &'static str {
-    match tool {
-        "mke2fs" | "tune2fs" | "e2fsck" => "e2fsprogs",
-        "mkfs.xfs" | "xfs_repair" => "xfsprogs",
-        "mkfs.btrfs" | "btrfs" => "btrfs-progs",
-        "mkfs.vfat" => "dosfstools",
-        "mkswap" | "blkid" => "util-linux",
-        "sfdisk" => "fdisk",
-        "chroot" => "coreutils",
-        _ => "the package that has it",
-    }
+    p2v_sys::command::package(tool).unwrap_or("the package that has it")
 }
 
 fn install(package: &str) -> String {
