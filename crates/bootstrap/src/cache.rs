@@ -10,17 +10,21 @@
 
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use p2v_sys::lock::FileLock;
+use p2v_sys::lock::{FileLock, SharedFile};
 
 mod build;
+mod images;
+mod prune;
 mod root;
 mod tidy;
 
+pub use images::{Image, Verdict};
+pub use prune::{Outcome, Pruned, Rules};
 pub use root::CachedRoot;
-pub use tidy::INITRD_PREFIX;
+pub use tidy::{INITRD_PREFIX, Initrd};
 
 use crate::metadata::Metadata;
 use crate::recipe::Recipe;
@@ -53,10 +57,33 @@ impl Cache {
         }
     }
 
+    /// The same cache, which keeps what it builds.
+    #[must_use]
+    pub fn keeping(mut self) -> Self {
+        self.policy.generate = true;
+        self
+    }
+
     /// Finds and verifies the root that `recipe` describes, or builds it from
     /// Debian's packages, which takes minutes.
     pub fn obtain(&self, recipe: &Recipe) -> Result<CachedRoot> {
         self.obtain_from(recipe, &Debian::default())
+    }
+
+    /// Builds the root that `recipe` describes, also where there is one, which
+    /// stays until the new one is complete.
+    pub fn rebuild(&self, recipe: &Recipe) -> Result<CachedRoot> {
+        self.rebuild_from(recipe, &Debian::default())
+    }
+
+    /// Like [`Cache::rebuild`], from another source.
+    pub fn rebuild_from(&self, recipe: &Recipe, source: &dyn Source) -> Result<CachedRoot> {
+        recipe.check()?;
+        self.make_directory()?;
+        self.tidy()?;
+        let key = recipe.key();
+        let _lock = self.lock_build(&key)?;
+        self.build_explained(&key, recipe, source)
     }
 
     /// Like [`Cache::obtain`], from another source.
@@ -70,8 +97,7 @@ impl Cache {
         if let Ok(Some(root)) = self.find(&key) {
             return Ok(root);
         }
-        let what = format!("building the bootstrap root {key}");
-        let _lock = FileLock::wait(&self.lock_path(&key), &what)?;
+        let _lock = self.lock_build(&key)?;
         match self.find(&key) {
             Ok(Some(root)) => return Ok(root),
             Err(why) => {
@@ -80,7 +106,21 @@ impl Cache {
             }
             Ok(None) => {}
         }
-        self.build(&key, recipe, source)
+        self.build_explained(&key, recipe, source)
+    }
+
+    fn lock_build(&self, key: &str) -> Result<FileLock> {
+        let what = format!("building the bootstrap root {key}");
+        FileLock::wait(&self.lock_path(key), &what)
+    }
+
+    fn build_explained(
+        &self,
+        key: &str,
+        recipe: &Recipe,
+        source: &dyn Source,
+    ) -> Result<CachedRoot> {
+        self.build(key, recipe, source)
             .map_err(|error| self.explain_full_disk(error, source))
             .with_context(|| format!("building the bootstrap root in {}", self.dir.display()))
     }
@@ -113,20 +153,6 @@ impl Cache {
         Ok(())
     }
 
-    /// What the cache holds, by key; files without sound metadata are not
-    /// listed.
-    pub fn list(&self) -> Result<Vec<Metadata>> {
-        let names = self.names()?;
-        let keys = names.iter().filter_map(|name| name.strip_suffix(".json"));
-        Ok(keys
-            .filter_map(|key| {
-                let metadata = Metadata::read(&self.metadata_path(key)).ok()??;
-                // The key names the files that are removed.
-                (metadata.key == key).then_some(metadata)
-            })
-            .collect())
-    }
-
     /// Finds and verifies a root; an error means that it is damaged.
     fn find(&self, key: &str) -> Result<Option<CachedRoot>> {
         let path = self.archive_path(key);
@@ -141,8 +167,14 @@ impl Cache {
             (None, Some(_)) => bail!("reading {}: its metadata is missing", path.display()),
             (Some(_), None) => bail!("reading {}: it is missing", path.display()),
             (Some(metadata), Some(archive)) => {
-                verify(key, &metadata, &archive)
-                    .with_context(|| format!("checking {}", path.display()))?;
+                let archive = SharedFile::hold(archive, &path)?;
+                let checking = || format!("checking {}", path.display());
+                let links = archive.file().metadata().with_context(checking)?.nlink();
+                if links == 0 {
+                    // Pruned since it was opened.
+                    return Ok(None);
+                }
+                verify(key, &metadata, archive.file()).with_context(checking)?;
                 Ok(Some(CachedRoot { archive, metadata }))
             }
         }
@@ -150,15 +182,18 @@ impl Cache {
 
     /// Removes a root, the metadata first: an archive without is not found.
     fn remove(&self, key: &str) -> Result<()> {
-        for path in [self.metadata_path(key), self.archive_path(key)] {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("removing {}", path.display()));
-                }
-                _ => {}
+        self.remove_file(&self.metadata_path(key))?;
+        self.remove_file(&self.archive_path(key))
+    }
+
+    /// Removes a file; none is no error.
+    fn remove_file(&self, path: &Path) -> Result<()> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing {}", path.display()))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn names(&self) -> Result<Vec<String>> {

@@ -23,7 +23,10 @@ pub mod trim;
 
 pub use p2v_archive as archive;
 
-pub use cache::{Cache, CachePolicy, CachedRoot, INITRD_PREFIX};
+pub use cache::{
+    Cache, CachePolicy, CachedRoot, INITRD_PREFIX, Image, Initrd, Outcome, Pruned,
+    Rules as PruneRules, Verdict,
+};
 pub use metadata::Metadata;
 pub use recipe::{BASE_PACKAGES, Recipe};
 pub use source::{Debian, Source};

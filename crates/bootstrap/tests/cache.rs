@@ -1,109 +1,18 @@
 //! The cache, with a small tree in the place of Debian's packages.
 
+mod bench;
 mod common;
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
 use nix::mount::MsFlags;
-use p2v_bootstrap::{Cache, CachePolicy, CachedRoot, Debian, Metadata, Recipe, Source, Tool};
+use p2v_bootstrap::{Cache, CachePolicy, Debian, Metadata, Tool};
 use p2v_sys::Mount;
 use p2v_sys::command::in_path;
 use p2v_sys::lock::FileLock;
 
-const KEEP: CachePolicy = CachePolicy {
-    generate: true,
-    clean_days: None,
-};
-
-fn recipe() -> Recipe {
-    Recipe {
-        suite: "bookworm".into(),
-        arch: "amd64".into(),
-        mirror: None,
-        components: Vec::new(),
-        packages: Vec::new(),
-        proxy: None,
-    }
-}
-
-/// Makes the small tree, and counts how often.
-#[derive(Default)]
-struct Small {
-    builds: AtomicU32,
-    needed: u64,
-    pause: Duration,
-    fail: bool,
-}
-
-impl Small {
-    fn builds(&self) -> u32 {
-        self.builds.load(Ordering::SeqCst)
-    }
-}
-
-impl Source for Small {
-    fn needed_bytes(&self) -> u64 {
-        self.needed
-    }
-
-    fn build(&self, _recipe: &Recipe, target: &Path) -> Result<String> {
-        self.builds.fetch_add(1, Ordering::SeqCst);
-        common::make_tree(target);
-        std::thread::sleep(self.pause);
-        if self.fail {
-            bail!("the packages are no good");
-        }
-        Ok("small".to_owned())
-    }
-}
-
-struct Bench {
-    dir: tempfile::TempDir,
-    small: Small,
-}
-
-impl Bench {
-    fn new() -> Option<Self> {
-        common::root_or_skip().then(|| Self {
-            dir: tempfile::tempdir().unwrap(),
-            small: Small::default(),
-        })
-    }
-
-    fn cache(&self) -> PathBuf {
-        self.dir.path().join("cache")
-    }
-
-    fn obtain(&self, policy: CachePolicy) -> Result<CachedRoot> {
-        Cache::new(self.cache(), policy).obtain_from(&recipe(), &self.small)
-    }
-
-    fn file(&self, ending: &str) -> PathBuf {
-        self.cache().join(format!("{}.{ending}", recipe().key()))
-    }
-
-    fn names(&self) -> Vec<String> {
-        names(&self.cache())
-    }
-
-    fn complete(&self) -> Vec<String> {
-        ["json", "lock", "tar.zst"]
-            .map(|ending| format!("{}.{ending}", recipe().key()))
-            .into()
-    }
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
+use bench::{Bench, KEEP, recipe};
 
 #[test]
 fn a_root_is_built_once_and_then_found() {
@@ -115,8 +24,9 @@ fn a_root_is_built_once_and_then_found() {
     assert_eq!(root.key(), recipe().key());
     assert_eq!(root.kernel_version(), "6.10.0-1-amd64");
     assert_eq!(root.metadata().tool, "small");
-    let listed = Cache::new(bench.cache(), KEEP).list().unwrap();
-    assert_eq!(&listed[0], root.metadata());
+    let listed = Cache::new(bench.cache(), KEEP).images().unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].metadata.as_ref(), Some(root.metadata()));
 
     let (tree, copy) = (bench.dir.path().join("tree"), bench.dir.path().join("copy"));
     common::make_tree(&tree);

@@ -19,6 +19,26 @@ pub struct FileLock {
     _lock: Flock<File>,
 }
 
+/// An open file that others may hold like this too, and nobody may hold a
+/// [`FileLock`] on; dropping it lets go.
+#[derive(Debug)]
+pub struct SharedFile(Flock<File>);
+
+impl SharedFile {
+    /// Holds the open file at `path`; waits for the end of a [`FileLock`].
+    pub fn hold(file: File, path: &Path) -> Result<Self> {
+        let lock = Flock::lock(file, FlockArg::LockShared);
+        let lock = lock.map_err(|(_, error)| error);
+        lock.map(Self)
+            .with_context(|| format!("locking {}", path.display()))
+    }
+
+    /// The file.
+    pub fn file(&self) -> &File {
+        &self.0
+    }
+}
+
 impl FileLock {
     /// Waits for the lock on `path`, which is created if need be. Says once on
     /// the log that it waits, and for `what`.

@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::statvfs::statvfs;
+use p2v_sys::lock::SharedFile;
 use p2v_sys::{Root, interrupt};
 
 use super::{Cache, CachedRoot};
@@ -59,6 +60,7 @@ impl Cache {
         if self.policy.generate {
             self.keep(&scratch, &archive, &metadata)?;
         }
+        let archive = SharedFile::hold(archive, &path)?;
         // The open file stays when the scratch directory goes.
         scratch.close()?;
         tracing::info!(
@@ -101,6 +103,8 @@ impl Cache {
             .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
             .with_context(keeping)?;
         let key = &metadata.key;
+        // An old one's must not describe the new archive.
+        self.remove_file(&self.metadata_path(key))?;
         for (from, to) in [
             (scratch.path().join("archive"), self.archive_path(key)),
             (described, self.metadata_path(key)),

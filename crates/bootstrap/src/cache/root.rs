@@ -4,15 +4,16 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use p2v_sys::lock::SharedFile;
 
 use crate::archive;
 use crate::metadata::Metadata;
 
-/// A verified root, ready to be unpacked. It stays usable when the cache
-/// drops it.
+/// A verified root, ready to be unpacked. While this lives, nobody prunes it;
+/// it stays usable where create drops it for its age.
 #[derive(Debug)]
 pub struct CachedRoot {
-    pub(super) archive: File,
+    pub(super) archive: SharedFile,
     pub(super) metadata: Metadata,
 }
 
@@ -48,7 +49,7 @@ impl CachedRoot {
         // A handle of its own would share the position.
         let path = format!(
             "/proc/self/fd/{}",
-            std::os::fd::AsRawFd::as_raw_fd(&self.archive)
+            std::os::fd::AsRawFd::as_raw_fd(self.archive.file())
         );
         let archive = File::open(&path)
             .with_context(|| format!("opening the bootstrap root {}", self.key()))?;

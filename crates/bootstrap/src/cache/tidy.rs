@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use p2v_sys::lock::FileLock;
 
 use super::Cache;
@@ -18,42 +18,76 @@ pub const INITRD_PREFIX: &str = "initrd-";
 const TEMPORARY_PREFIX: &str = ".tmp";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// An initrd, or an image of GRUB's, that create keeps beside the roots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Initrd {
+    /// Its file's name.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// How long ago it was made.
+    pub age: Duration,
+}
+
 impl Cache {
     /// Drops what is too old, and what killed runs left. Failing at this does
     /// not fail a create.
     pub(super) fn tidy(&self) -> Result<()> {
-        let most = self.policy.clean_days.map(|days| DAY * days);
-        if let Some(most) = most {
-            for metadata in self.list()?.iter().filter(|m| m.age() >= most) {
-                self.if_unused(&metadata.key, || {
-                    tracing::info!("dropping the bootstrap root {}: too old", metadata.key);
-                    self.remove(&metadata.key)
+        if let Some(days) = self.policy.clean_days {
+            let most = DAY * days;
+            let is_old = |age: Option<Duration>| age.is_some_and(|age| age >= most);
+            for image in self.images()?.iter().filter(|image| is_old(image.age())) {
+                self.if_unused(&image.key, || {
+                    tracing::info!("dropping the bootstrap root {}: too old", image.key);
+                    self.remove(&image.key)
                 });
             }
+            for initrd in self.initrds()?.iter().filter(|it| it.age >= most) {
+                self.drop_file(&initrd.name);
+            }
         }
+        self.sweep()
+    }
+
+    /// Drops what killed runs left.
+    pub(super) fn sweep(&self) -> Result<()> {
         for name in self.names()? {
             if let Some(key) = scratch::key_of(name.as_ref()) {
                 self.if_unused(key, || scratch::remove(&self.dir.join(&name)));
             } else if let Some(key) = name.strip_suffix(".tar.zst") {
                 self.drop_orphan(key);
-            } else if name.starts_with(INITRD_PREFIX) && name.ends_with(".img") {
-                self.drop_from(&name, most);
-            } else if name.starts_with(TEMPORARY_PREFIX) {
-                self.drop_from(&name, Some(DAY));
+            } else if name.starts_with(TEMPORARY_PREFIX)
+                && age_of(&self.dir.join(&name)) >= Some(DAY)
+            {
+                self.drop_file(&name);
             }
         }
         Ok(())
     }
 
-    /// Removes a file of that age or more. Whoever reads it just now has it
-    /// open.
-    fn drop_from(&self, name: &str, age: Option<Duration>) {
-        let path = self.dir.join(name);
-        if age.is_some_and(|age| age_of(&path) >= Some(age)) {
-            let removed = std::fs::remove_file(&path);
-            if let Err(error) = removed.with_context(|| format!("removing {}", path.display())) {
-                tracing::warn!("tidying the cache: {error:#}");
-            }
+    /// The initrds beside the roots, sorted by name; no directory is an empty
+    /// cache.
+    pub fn initrds(&self) -> Result<Vec<Initrd>> {
+        if !self.dir.exists() {
+            return Ok(Vec::new());
+        }
+        let is_initrd = |name: &String| name.starts_with(INITRD_PREFIX) && name.ends_with(".img");
+        let names = self.names()?.into_iter().filter(is_initrd);
+        let initrds = names.filter_map(|name| {
+            let path = self.dir.join(&name);
+            Some(Initrd {
+                bytes: std::fs::symlink_metadata(&path).ok()?.len(),
+                age: age_of(&path)?,
+                name,
+            })
+        });
+        Ok(initrds.collect())
+    }
+
+    /// Whoever reads it just now has it open.
+    fn drop_file(&self, name: &str) {
+        if let Err(error) = self.remove_file(&self.dir.join(name)) {
+            tracing::warn!("tidying the cache: {error:#}");
         }
     }
 

@@ -1,0 +1,353 @@
+//! Listing, verifying and pruning what the cache holds, with a small tree in
+//! the place of Debian's packages.
+
+mod bench;
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use p2v_bootstrap::{Cache, Metadata, Outcome, PruneRules, Recipe, Verdict};
+use p2v_sys::lock::FileLock;
+
+use bench::{Bench, KEEP, recipe};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn cache(bench: &Bench) -> Cache {
+    Cache::new(bench.cache(), KEEP)
+}
+
+fn other(package: &str) -> Recipe {
+    Recipe {
+        packages: vec![package.to_owned()],
+        ..recipe()
+    }
+}
+
+/// Builds one more root, of that age.
+fn build(bench: &Bench, recipe: &Recipe, age: Duration) -> String {
+    let root = cache(bench).obtain_from(recipe, &bench.small).unwrap();
+    let mut metadata = root.metadata().clone();
+    metadata.built_at -= age.as_secs();
+    let path = bench.cache().join(format!("{}.json", metadata.key));
+    std::fs::write(path, serde_json::to_vec(&metadata).unwrap()).unwrap();
+    metadata.key
+}
+
+fn keys(cache: &Cache) -> Vec<String> {
+    let images = cache.images().unwrap();
+    images.into_iter().map(|image| image.key).collect()
+}
+
+fn flip_a_bit(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn only_complete_roots_are_listed() {
+    let Some(bench) = Bench::new() else { return };
+    assert!(cache(&bench).images().unwrap().is_empty(), "no directory");
+    assert!(cache(&bench).initrds().unwrap().is_empty());
+    bench.obtain(KEEP).unwrap();
+    let half = other("half").key();
+    std::fs::create_dir(bench.cache().join(format!(".building-{half}"))).unwrap();
+    for name in [
+        &format!("{half}.tar.zst"),
+        "notes.json",
+        "initrd-1.img",
+        ".tmpx",
+    ] {
+        std::fs::write(bench.cache().join(name), "half").unwrap();
+    }
+    let images = cache(&bench).images().unwrap();
+    assert_eq!(images.len(), 1);
+    let image = &images[0];
+    assert_eq!(
+        (image.key.as_str(), image.in_use),
+        (&*recipe().key(), false)
+    );
+    assert_eq!(image.damage, None);
+    assert_eq!(image.bytes, bench.file("tar.zst").metadata().unwrap().len());
+    assert!(image.age().unwrap() < DAY);
+    let initrds = cache(&bench).initrds().unwrap();
+    assert_eq!((initrds.len(), initrds[0].bytes), (1, 4));
+}
+
+#[test]
+fn each_damage_is_found_and_a_build_mends_it() {
+    type Damage = fn(&Bench);
+    let damages: [(&str, bool, Damage); 5] = [
+        ("checksum is wrong", false, |bench| {
+            flip_a_bit(&bench.file("tar.zst"))
+        }),
+        ("bytes instead of", true, |bench| {
+            let archive = std::fs::File::options()
+                .write(true)
+                .open(bench.file("tar.zst"));
+            archive.unwrap().set_len(1000).unwrap();
+        }),
+        ("missing", true, |bench| {
+            std::fs::remove_file(bench.file("tar.zst")).unwrap()
+        }),
+        ("reading", true, |bench| {
+            std::fs::write(bench.file("json"), "{").unwrap()
+        }),
+        ("metadata is that of", true, |bench| {
+            let text = std::fs::read_to_string(bench.file("json")).unwrap();
+            let text = text.replace(&recipe().key(), &other("x").key());
+            std::fs::write(bench.file("json"), text).unwrap();
+        }),
+    ];
+    for (words, at_a_glance, damage) in damages {
+        let Some(bench) = Bench::new() else { return };
+        bench.obtain(KEEP).unwrap();
+        let key = recipe().key();
+        assert_eq!(cache(&bench).verify(&key).unwrap(), Verdict::Whole);
+        damage(&bench);
+        let image = cache(&bench).image(&key).unwrap();
+        assert_eq!(image.damage.is_some(), at_a_glance, "{words}");
+        let verdict = cache(&bench).verify(&key).unwrap();
+        let Verdict::Damaged(why) = &verdict else {
+            panic!("{words}: {verdict:?}");
+        };
+        assert!(why.contains(words), "{why}");
+        // While somebody builds it, nobody says that it is damaged.
+        let lock = FileLock::try_lock(&bench.file("lock")).unwrap();
+        assert_eq!(cache(&bench).verify(&key).unwrap(), Verdict::BeingBuilt);
+        drop(lock);
+        let damaged = PruneRules {
+            damaged: true,
+            ..PruneRules::default()
+        };
+        let pruned = cache(&bench).prune(&damaged, true).unwrap();
+        assert_eq!(pruned.len(), 1, "{words}");
+        assert_eq!(pruned[0].outcome, Outcome::WouldBeRemoved);
+        bench.obtain(KEEP).unwrap();
+        assert_eq!(cache(&bench).verify(&key).unwrap(), Verdict::Whole);
+        assert_eq!(bench.small.builds(), 2, "{words}");
+        flip_a_bit(&bench.file("tar.zst"));
+        let pruned = cache(&bench).prune(&damaged, false).unwrap();
+        assert_eq!(pruned[0].outcome, Outcome::Removed);
+        assert!(
+            cache(&bench).verify(&key).is_err(),
+            "there is none any more"
+        );
+        assert_eq!(bench.names(), [format!("{key}.lock")]);
+    }
+}
+
+#[test]
+fn what_somebody_reads_or_builds_is_never_pruned() {
+    let Some(bench) = Bench::new() else { return };
+    let root = bench.obtain(KEEP).unwrap();
+    let all = PruneRules::default();
+    let prune = || cache(&bench).prune(&all, false).unwrap();
+    assert!(cache(&bench).images().unwrap()[0].in_use);
+    assert_eq!(prune()[0].outcome, Outcome::InUse);
+    assert_eq!(
+        cache(&bench).prune(&all, true).unwrap()[0].outcome,
+        Outcome::InUse
+    );
+    assert_eq!(bench.names(), bench.complete());
+    drop(root);
+    let lock = FileLock::try_lock(&bench.file("lock")).unwrap();
+    assert_eq!(prune()[0].outcome, Outcome::InUse);
+    drop(lock);
+    assert_eq!(bench.names(), bench.complete());
+    assert_eq!(prune()[0].outcome, Outcome::Removed);
+    assert!(prune().is_empty());
+    bench.obtain(KEEP).unwrap();
+    assert_eq!(bench.small.builds(), 2);
+}
+
+#[test]
+fn creates_and_prunes_at_once_disturb_nobody() {
+    let Some(bench) = Bench::new() else { return };
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let creates = [0, 1].map(|number| {
+            let bench = &bench;
+            scope.spawn(move || {
+                for round in 0..8 {
+                    let root = bench.obtain(KEEP).unwrap();
+                    let copy = bench.dir.path().join(format!("copy-{number}-{round}"));
+                    std::fs::create_dir(&copy).unwrap();
+                    root.unpack(&copy).unwrap();
+                    assert!(copy.join("usr/bin/program").exists());
+                }
+            })
+        });
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                cache(&bench).prune(&PruneRules::default(), false).unwrap();
+                cache(&bench).images().unwrap();
+            }
+        });
+        let ended = creates.map(|create| create.join());
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+        ended.into_iter().for_each(|end| end.unwrap());
+    });
+}
+
+#[test]
+fn rules_name_what_goes_and_the_newest_stay() {
+    let names = |all: &[&String]| all.iter().map(|key| (*key).clone()).collect::<Vec<_>>();
+    let days = |days: u32| Some(DAY * days);
+    let Some(bench) = Bench::new() else { return };
+    let new = build(&bench, &other("new"), Duration::ZERO);
+    let old = build(&bench, &other("old"), 10 * DAY);
+    let used = build(&bench, &recipe(), 20 * DAY);
+    let but = Some(BTreeSet::from([used.clone()]));
+    let none = PruneRules::default();
+    for (rules, expected) in [
+        (
+            PruneRules {
+                older_than: days(10),
+                ..none.clone()
+            },
+            names(&[&old, &used]),
+        ),
+        (
+            PruneRules {
+                older_than: days(11),
+                ..none.clone()
+            },
+            names(&[&used]),
+        ),
+        (
+            PruneRules {
+                older_than: days(21),
+                ..none.clone()
+            },
+            names(&[]),
+        ),
+        (
+            PruneRules {
+                but: but.clone(),
+                ..none.clone()
+            },
+            names(&[&new, &old]),
+        ),
+        (
+            PruneRules {
+                but: but.clone(),
+                keep: Some(1),
+                ..none.clone()
+            },
+            names(&[&old]),
+        ),
+        (
+            PruneRules {
+                but,
+                older_than: days(15),
+                ..none.clone()
+            },
+            names(&[&new, &old, &used]),
+        ),
+        (
+            PruneRules {
+                keep: Some(2),
+                ..none.clone()
+            },
+            names(&[&used]),
+        ),
+        (
+            PruneRules {
+                keep: Some(3),
+                ..none.clone()
+            },
+            names(&[]),
+        ),
+        (
+            PruneRules {
+                keep: Some(0),
+                ..none.clone()
+            },
+            names(&[&new, &old, &used]),
+        ),
+        (
+            PruneRules {
+                damaged: true,
+                ..none.clone()
+            },
+            names(&[]),
+        ),
+    ] {
+        let before = bench.names();
+        let pruned = cache(&bench).prune(&rules, true).unwrap();
+        let would: Vec<_> = pruned.into_iter().map(|one| one.name).collect();
+        assert_eq!(would, expected, "{rules:?}");
+        assert_eq!(bench.names(), before, "a dry run removed something");
+    }
+    let rules = PruneRules {
+        older_than: days(10),
+        ..none
+    };
+    let initrd = bench.cache().join("initrd-1234.img");
+    let file = std::fs::File::create(&initrd).unwrap();
+    file.set_modified(SystemTime::now() - 10 * DAY).unwrap();
+    // What a killed build left goes too.
+    let left = bench
+        .cache()
+        .join(format!(".building-{}", other("killed").key()));
+    std::fs::create_dir(&left).unwrap();
+    assert_eq!(cache(&bench).prune(&rules, false).unwrap().len(), 3);
+    assert_eq!(keys(&cache(&bench)), [new]);
+    assert!(!initrd.exists() && !left.exists());
+}
+
+#[test]
+fn a_rebuild_replaces_only_when_it_is_complete() {
+    let Some(mut bench) = Bench::new() else {
+        return;
+    };
+    build(&bench, &recipe(), 3 * DAY);
+    bench.small.fail = true;
+    let rebuild = |bench: &Bench| cache(bench).rebuild_from(&recipe(), &bench.small);
+    assert!(rebuild(&bench).is_err());
+    let age = |bench: &Bench| cache(bench).images().unwrap()[0].age().unwrap();
+    assert!(age(&bench) > 2 * DAY);
+    assert_eq!(
+        cache(&bench).verify(&recipe().key()).unwrap(),
+        Verdict::Whole
+    );
+    bench.small.fail = false;
+    // Somebody unpacks the old one meanwhile.
+    let old = bench.obtain(KEEP).unwrap();
+    rebuild(&bench).unwrap();
+    assert!(age(&bench) < DAY);
+    assert_eq!(
+        cache(&bench).verify(&recipe().key()).unwrap(),
+        Verdict::Whole
+    );
+    assert_eq!(bench.names(), bench.complete());
+    let copy = bench.dir.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    old.unpack(&copy).unwrap();
+    assert!(common::describe(&copy).len() > 5);
+}
+
+/// Killed between its two renames, when a new archive has taken an old one's
+/// place.
+#[test]
+fn what_a_killed_rebuild_leaves_is_swept() {
+    let Some(bench) = Bench::new() else { return };
+    bench.obtain(KEEP).unwrap();
+    std::fs::remove_file(bench.file("json")).unwrap();
+    assert!(cache(&bench).images().unwrap().is_empty());
+    let nothing = PruneRules {
+        damaged: true,
+        ..PruneRules::default()
+    };
+    assert!(cache(&bench).prune(&nothing, false).unwrap().is_empty());
+    assert_eq!(bench.names(), [format!("{}.lock", recipe().key())]);
+    let root = bench.obtain(KEEP).unwrap();
+    let text = std::fs::read(bench.file("json")).unwrap();
+    let metadata: Metadata = serde_json::from_slice(&text).unwrap();
+    assert_eq!(&metadata, root.metadata());
+}
