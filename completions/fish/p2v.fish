@@ -39,6 +39,7 @@ complete -c p2v -n "__fish_p2v_needs_command" -f -a "distribute" -d 'Copies the 
 complete -c p2v -n "__fish_p2v_needs_command" -f -a "initrd" -d 'Builds the initrd that moves an instance into RAM'
 complete -c p2v -n "__fish_p2v_needs_command" -f -a "transfer" -d 'Moves a physical machine into an instance that runs in RAM'
 complete -c p2v -n "__fish_p2v_needs_command" -f -a "inspect" -d 'Shows the disks and the system of a machine that is to move'
+complete -c p2v -n "__fish_p2v_needs_command" -f -a "image" -d 'Lists, builds, verifies and removes the cached bootstrap roots'
 complete -c p2v -n "__fish_p2v_needs_command" -f -a "doctor" -d 'Says what this machine lacks to be a node, a source or a target, and what to do'
 complete -c p2v -n "__fish_p2v_needs_command" -f -a "agent" -d 'Works in the target for a transfer, which starts it over SSH'
 complete -c p2v -n "__fish_p2v_needs_command" -f -a "fixes" -d 'Repairs a transferred system: what its new hardware makes wrong'
@@ -134,6 +135,51 @@ complete -c p2v -n "__fish_p2v_using_subcommand inspect" -s q -l quiet -d 'Say o
 complete -c p2v -n "__fish_p2v_using_subcommand inspect" -s v -l verbose -d 'Say every command that is run, too'
 complete -c p2v -n "__fish_p2v_using_subcommand inspect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c p2v -n "__fish_p2v_using_subcommand inspect" -s V -l version -d 'Print version'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and not __fish_seen_subcommand_from list build verify prune show" -l log-format -d 'Form of the messages on standard error [default: text]' -r -f -a "text\t''
+json\t''"
+complete -c p2v -n "__fish_p2v_using_subcommand image; and not __fish_seen_subcommand_from list build verify prune show" -s q -l quiet -d 'Say only warnings, errors and questions'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and not __fish_seen_subcommand_from list build verify prune show" -s v -l verbose -d 'Say every command that is run, too'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and not __fish_seen_subcommand_from list build verify prune show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and not __fish_seen_subcommand_from list build verify prune show" -s V -l version -d 'Print version'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and not __fish_seen_subcommand_from list build verify prune show" -f -a "list" -d 'Lists the images with their sizes and ages'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and not __fish_seen_subcommand_from list build verify prune show" -f -a "build" -d 'Builds what creates of the variants will take from the cache'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and not __fish_seen_subcommand_from list build verify prune show" -f -a "verify" -d 'Reads images and compares their checksums'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and not __fish_seen_subcommand_from list build verify prune show" -f -a "prune" -d 'Removes images, and what killed runs left'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and not __fish_seen_subcommand_from list build verify prune show" -f -a "show" -d 'Shows all that is known of an image'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from list" -l log-format -d 'Form of the messages on standard error [default: text]' -r -f -a "text\t''
+json\t''"
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from list" -l json -d 'Print it as JSON; sizes are in bytes, ages in seconds'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say only warnings, errors and questions'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say every command that is run, too'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from build" -s O -l os-parameter -d 'OS parameter that the creates will be given too; may be repeated' -r
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from build" -l log-format -d 'Form of the messages on standard error [default: text]' -r -f -a "text\t''
+json\t''"
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from build" -l rebuild -d 'Build it anew where it is there; until it is done, the old one stays'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from build" -s q -l quiet -d 'Say only warnings, errors and questions'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from build" -s v -l verbose -d 'Say every command that is run, too'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from build" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from verify" -l log-format -d 'Form of the messages on standard error [default: text]' -r -f -a "text\t''
+json\t''"
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Say only warnings, errors and questions'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Say every command that is run, too'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from prune" -l older-than -d 'Remove those that are so old; initrds too' -r
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from prune" -l keep -d 'Keep the newest ones in any case; alone: remove all others' -r
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from prune" -l log-format -d 'Form of the messages on standard error [default: text]' -r -f -a "text\t''
+json\t''"
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from prune" -l unused -d 'Remove those that no variant uses'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from prune" -l damaged -d 'Remove those that are damaged'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from prune" -l dry-run -d 'Only say what would be removed'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from prune" -s q -l quiet -d 'Say only warnings, errors and questions'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from prune" -s v -l verbose -d 'Say every command that is run, too'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from show" -l log-format -d 'Form of the messages on standard error [default: text]' -r -f -a "text\t''
+json\t''"
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from show" -l json -d 'Print it as JSON; sizes are in bytes, ages in seconds'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Say only warnings, errors and questions'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say every command that is run, too'
+complete -c p2v -n "__fish_p2v_using_subcommand image; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c p2v -n "__fish_p2v_using_subcommand doctor" -l role -d 'Look at it as this; may be repeated [default: what the machine is]' -r -f -a "node\t''
 source\t''
 target\t''"

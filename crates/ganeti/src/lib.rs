@@ -21,4 +21,5 @@ pub mod parameters;
 pub mod rename;
 mod scratch;
 pub mod settings;
+pub mod variants;
 pub mod verify;

@@ -24,7 +24,9 @@ pub fn applet(applet: &Applet) -> Result<String> {
             true => format!("p2v {name}"),
             false => (*called).to_owned(),
         };
-        page.paragraph_so(&synopsis(&called, &command));
+        for call in calls(&called, &command) {
+            page.paragraph_so(&call);
+        }
     }
     page.section("Description");
     for text in applet.help.description {
@@ -115,6 +117,16 @@ fn title(page: &mut Page, name: &str, command: &Command) {
     page.line(&format!("{} \\- {}", escaped(name), escaped(&about)));
 }
 
+/// How it is called: once, or with each of its own commands.
+fn calls(called: &str, command: &Command) -> Vec<String> {
+    let own: Vec<_> = command.get_subcommands().collect();
+    if own.is_empty() {
+        return vec![synopsis(called, command)];
+    }
+    let call = |own: &&Command| synopsis(&format!("{called} {}", own.get_name()), own);
+    own.iter().map(call).collect()
+}
+
 fn synopsis(called: &str, command: &Command) -> String {
     let mut words = vec![bold(called)];
     for arg in command.get_arguments() {
@@ -133,12 +145,27 @@ fn synopsis(called: &str, command: &Command) -> String {
 }
 
 fn options(page: &mut Page, command: &Command) {
-    page.section("Options");
-    for arg in command.get_arguments() {
-        page.tagged_so(&term(arg), &meaning(arg));
+    let own: Vec<_> = command.get_subcommands().collect();
+    page.section(if own.is_empty() {
+        "Options"
+    } else {
+        "Commands"
+    });
+    arguments(page, command);
+    for one in own {
+        page.subsection(one.get_name());
+        let about = one.get_about().map(ToString::to_string);
+        page.paragraph(&format!("{}.", about.unwrap_or_default()));
+        arguments(page, one);
     }
     page.subsection("Messages");
     of_all(page);
+}
+
+fn arguments(page: &mut Page, command: &Command) {
+    for arg in command.get_arguments() {
+        page.tagged_so(&term(arg), &meaning(arg));
+    }
 }
 
 /// The options that every program takes.

@@ -51,6 +51,7 @@ pub fn of(name: &str) -> Option<Notes> {
         "distribute" => DISTRIBUTE,
         "initrd" => INITRD,
         "transfer" => TRANSFER,
+        "image" => IMAGE,
         "inspect" => INSPECT,
         "doctor" => DOCTOR,
         "agent" => AGENT,

@@ -12,7 +12,7 @@ use p2v_ganeti::environment::Environment;
 use crate::help::{self, Help};
 use crate::log::{self, Log};
 use crate::{
-    agent, distribute, doctor, entry_points, fixes, init, initrd, inspect, ready, transfer,
+    agent, distribute, doctor, entry_points, fixes, image, init, initrd, inspect, ready, transfer,
 };
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -89,6 +89,12 @@ pub const APPLETS: &[Applet] = &[
         command: inspect::inspect,
         run: inspect::run_inspect,
         help: &inspect::HELP,
+    },
+    Applet {
+        names: &["image"],
+        command: image::image,
+        run: image::run_image,
+        help: &image::HELP,
     },
     Applet {
         names: &["doctor"],

@@ -15,6 +15,7 @@ mod distribute;
 mod doctor;
 mod entry_points;
 mod fixes;
+mod image;
 mod init;
 mod initrd;
 mod inspect;

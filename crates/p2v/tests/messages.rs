@@ -17,6 +17,7 @@ const FAILING: &[&[&str]] = &[
     &["distribute"],
     &["initrd", "--kernel", "../1"],
     &["transfer", "--target", "@host"],
+    &["image", "show", "nonexistent"],
     &["inspect", "/dev/null"],
     &["agent", "--data"],
     &["fixes", "--root", "/proc", "--dry-run"],

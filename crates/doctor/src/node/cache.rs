@@ -1,9 +1,8 @@
 //! The cache of bootstrap roots: room to build one, and whether there is one.
 
-use std::collections::BTreeMap;
-
 use p2v_bootstrap::Cache;
 use p2v_ganeti::settings::SettingsPaths;
+use p2v_ganeti::variants;
 use p2v_transfer::preflight::Finding;
 
 use super::configuration::Configuration;
@@ -25,11 +24,8 @@ pub fn check(paths: &SettingsPaths, configuration: &Configuration) -> Vec<Findin
         return vec![failed(&error, &remedy)];
     }
     let mut findings = Vec::new();
-    let mut variants: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for (variant, settings) in &configuration.settings {
-        let of_key = variants.entry(settings.recipe().key()).or_default();
-        of_key.push(variant);
-    }
+    let settings = configuration.settings.iter();
+    let variants = variants::by_root(settings.map(|(name, settings)| (name.as_str(), settings)));
     let mut all_built = true;
     for (key, variants) in variants {
         let (finding, is_built) = root(&cache, &key, &variants);
@@ -51,22 +47,21 @@ pub fn check(paths: &SettingsPaths, configuration: &Configuration) -> Vec<Findin
 
 /// The root that the next create of these variants takes, and whether it is
 /// there.
-fn root(cache: &Cache, key: &str, variants: &[&str]) -> (Finding, bool) {
-    let listed = cache.list().unwrap_or_default();
+fn root(cache: &Cache, key: &str, variants: &[String]) -> (Finding, bool) {
     let names = variants.join(", ");
-    match listed.iter().find(|metadata| metadata.key == key) {
-        Some(metadata) => {
-            let days = metadata.age().as_secs() / 86400;
-            let megabytes = metadata.archive_bytes / 1_000_000;
-            let text = format!("{key} is there ({names}): {megabytes} MB, {days} days old");
-            (Finding::good(text), true)
-        }
-        None => {
-            let text = format!("{key} is not there yet ({names}): the first create builds it");
-            let first = variants.first().unwrap_or(&"");
-            let remedy =
-                format!("that takes minutes; to have it built before: p2v image build {first}");
-            (Finding::good(text).remedy(remedy), false)
-        }
+    let build = format!("p2v image build {}", variants[0]);
+    let build = build.trim_end();
+    let Some(image) = cache.image(key) else {
+        let text = format!("{key} is not there yet ({names}): the first create builds it");
+        let remedy = format!("that takes minutes; to have it built before: {build}");
+        return (Finding::good(text).remedy(remedy), false);
+    };
+    if let Some(damage) = &image.damage {
+        let text = format!("{key} is damaged ({names}): {damage}");
+        return (Finding::warning(text).remedy(build), false);
     }
+    let days = image.age().unwrap_or_default().as_secs() / 86400;
+    let megabytes = image.bytes / 1_000_000;
+    let text = format!("{key} is there ({names}): {megabytes} MB, {days} days old");
+    (Finding::good(text), true)
 }

@@ -4,12 +4,9 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
 use p2v_ganeti::authorized_keys;
-use p2v_ganeti::job::OsParameters;
-use p2v_ganeti::settings::{
-    CONF_NAME, Settings, SettingsPaths, VARIANT_FILE_END, published_variants,
-};
+use p2v_ganeti::settings::{CONF_NAME, Settings, SettingsPaths, VARIANT_FILE_END};
+use p2v_ganeti::variants;
 use p2v_transfer::preflight::Finding;
 
 use super::hooks;
@@ -32,25 +29,25 @@ impl Configuration {
     /// Reads all of it, and says what is wrong with it.
     pub fn load(paths: &SettingsPaths) -> (Self, Vec<Finding>) {
         let mut findings = Vec::new();
-        let published = published_variants(paths).unwrap_or_else(|error| {
-            findings.push(failed(&error, "install the package of this p2v again"));
+        let again = "install the package of this p2v again";
+        let all = variants::all(paths).unwrap_or_else(|error| {
+            findings.push(failed(&error, again));
             Vec::new()
         });
+        let mut published = Vec::new();
+        let mut settings = Vec::new();
+        for (name, loaded) in all {
+            match loaded {
+                Ok(loaded) => settings.push((name.clone(), loaded)),
+                Err(error) => findings.push(failed(&error, "mend what it names; docs/settings.md")),
+            }
+            published.push(name);
+        }
+        published.retain(|name| !name.is_empty());
         if published.is_empty() {
             let list = paths.os_dir.join("variants.list");
             let text = format!("{} offers no variant", list.display());
             findings.push(Finding::warning(text).remedy("add the line `default` to it"));
-        }
-        let mut settings = Vec::new();
-        let names = match published.as_slice() {
-            [] => &[String::new()][..],
-            names => names,
-        };
-        for name in names {
-            match load(paths, name) {
-                Ok(loaded) => settings.push((name.clone(), loaded)),
-                Err(error) => findings.push(failed(&error, "mend what it names; docs/settings.md")),
-            }
         }
         let configuration = Self {
             published,
@@ -136,11 +133,6 @@ fn keys_in(file: &Path) -> Finding {
         }
         Err(error) => failed(&error, "mend or remove what it names"),
     }
-}
-
-fn load(paths: &SettingsPaths, variant: &str) -> Result<Settings> {
-    let variant = Some(variant).filter(|name| !name.is_empty());
-    Settings::from_layers(paths, variant, &OsParameters::default())
 }
 
 /// What an update laid beside a file that an admin has edited.

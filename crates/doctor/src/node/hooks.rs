@@ -42,7 +42,10 @@ pub fn check(dir: &Path) -> Vec<Finding> {
     let parts = match Parts::in_directory(dir) {
         Ok(parts) => parts,
         Err(error) => {
-            let remedy = format!("mkdir {}; an empty one is enough", dir.display());
+            let remedy = format!(
+                "mkdir {}, an empty one is enough; CUSTOMIZE_DIR names it",
+                dir.display()
+            );
             return vec![failed(&error, &remedy)];
         }
     };

@@ -270,6 +270,20 @@ pub(super) const TRANSFER: Notes = Notes {
     ..NOTHING
 };
 
+pub(super) const IMAGE: Notes = Notes {
+    files: &[CONF, VARIANT, CACHE],
+    environment: &[DIRS],
+    see_also: &[
+        "p2v(8)",
+        "p2v-create(8)",
+        "p2v-distribute(8)",
+        "p2v-target.conf(5)",
+        "mmdebstrap(1)",
+        "debootstrap(8)",
+    ],
+    ..NOTHING
+};
+
 pub(super) const DOCTOR: Notes = Notes {
     files: &[
         CONF,
