@@ -21,7 +21,8 @@ pub const ALLOCATED: u8 = 2;
 /// In place of a file's number, for a frame with several complete files.
 pub const SEVERAL: u64 = u64::MAX;
 
-/// Files up to this size are sent whole, several in a frame.
+/// Files up to this size are sent whole, several in a frame, if they have no
+/// holes.
 pub const SMALL: u64 = 128 << 10;
 /// Zeros of this length and place are left out, in bytes.
 const ZEROS: usize = 64 << 10;
@@ -43,12 +44,18 @@ pub fn send(sender: &Sender) -> Result<()> {
         let doing = || format!("reading {}", sender.dirs.shown(file.directory, name));
         worker.enter(file.directory)?;
         let open = open_to_read(name).with_context(doing)?;
-        if file.size <= SMALL {
+        if file.size <= SMALL && !has_holes(&file, &open) {
             small.add(sender, &file, &open).with_context(doing)?;
         } else {
             large(sender, &file, &open).with_context(doing)?;
         }
     }
+}
+
+/// What is stored tells of many files that they may have some, such as those
+/// that a filesystem has packed; only such are looked at.
+fn has_holes(file: &FileRef, open: &File) -> bool {
+    file.stored < file.size && !segments(open, file.size).eq([(0, file.size)])
 }
 
 fn record(to: &mut Vec<u8>, id: u64, flags: u8, offset: u64, length: usize) {

@@ -1,7 +1,7 @@
 //! Trees copied between two threads, judged by rsync.
 
 use std::fs;
-use std::os::unix::fs::{lchown, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, lchown, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -99,6 +99,42 @@ fn what_is_left_out_is_neither_sent_nor_removed() {
     assert_eq!(read("to/a/b/x").as_deref(), Some("to/a/b/x"));
     assert_eq!(read("to/a/b/y").as_deref(), Some("from/a/b/y"));
     assert!(!top("to/gone").exists());
+}
+
+#[test]
+fn small_files_keep_their_holes() {
+    need_root!();
+    let scratch = scratch();
+    let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
+    fs::create_dir(&from).unwrap();
+    fs::create_dir(&to).unwrap();
+    let blocks = |path: &Path| fs::metadata(path).unwrap().blocks();
+    // Where the data is, and how long the file.
+    let files = [
+        (0, 131_072),
+        (65_536, 131_072),
+        (126_976, 131_072),
+        (8192, 20_000),
+    ];
+    for (number, (at, length)) in files.into_iter().enumerate() {
+        let file = fs::File::create(from.join(number.to_string())).unwrap();
+        file.set_len(length).unwrap();
+        file.write_all_at(b"data", at).unwrap();
+        file.sync_all().unwrap();
+    }
+    let hole = fs::File::create(from.join("hole")).unwrap();
+    hole.set_len(100_000).unwrap();
+    drop(hole);
+    fs::write(from.join("whole"), [1; 100_000]).unwrap();
+    copy(&from, &to).unwrap();
+    for entry in fs::read_dir(&from).unwrap() {
+        let (ours, theirs) = (entry.unwrap().path(), to.clone());
+        let theirs = theirs.join(ours.file_name().unwrap());
+        assert_eq!(fs::read(&ours).unwrap(), fs::read(&theirs).unwrap());
+        assert_eq!(blocks(&ours), blocks(&theirs), "{}", ours.display());
+    }
+    judge(&from, &to);
+    assert_eq!(copy(&from, &to).unwrap().bytes_sent, 0);
 }
 
 #[test]
