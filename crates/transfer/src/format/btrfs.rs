@@ -7,10 +7,10 @@ use p2v_backup::allocation::fields::LittleEndian;
 use p2v_backup::window::Window;
 use p2v_sys::Cmd;
 
+use super::Identity;
 use super::label;
 use super::options::{self, Shape, push};
 use super::version::{self, Version};
-use crate::source::Identity;
 
 /// What may be told to mkfs.btrfs.
 const GRAMMAR: &[(&str, Shape)] = &[

@@ -14,9 +14,9 @@ use p2v_backup::allocation::fields::LittleEndian;
 use p2v_backup::window::Window;
 use p2v_sys::Cmd;
 
+use super::Identity;
 use super::label;
 use super::options::{self, Shape, push};
-use crate::source::Identity;
 
 /// Features by their bit and mke2fs's name. What is not here was never made by
 /// mke2fs, or cannot be kept.

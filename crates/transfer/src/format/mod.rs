@@ -20,8 +20,6 @@ use p2v_sys::loopdev::Extent;
 use p2v_sys::{Cmd, block};
 use serde::{Deserialize, Serialize};
 
-use crate::source::Identity;
-
 pub use label::{label_bytes, label_text};
 
 /// What mkfs must be told beside the identity and the device.
@@ -34,6 +32,16 @@ pub struct Format {
     /// `["-b", "4096", "-O", "none,has_journal,..."]`. Each is an option
     /// followed by its value. None for what is copied block by block.
     pub options: Vec<String>,
+}
+
+/// What a filesystem or swap area is known by.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// In blkid's notation.
+    pub uuid: Option<String>,
+    /// Its label.
+    pub label: Option<String>,
 }
 
 impl Format {

@@ -7,10 +7,10 @@ use p2v_backup::allocation::fields::BigEndian;
 use p2v_backup::window::Window;
 use p2v_sys::Cmd;
 
+use super::Identity;
 use super::options::{self, Shape, push};
 use super::version::{self, Version};
 use super::{label, size};
-use crate::source::Identity;
 
 /// What may be told to mkfs.xfs.
 const GRAMMAR: &[(&str, Shape)] = &[

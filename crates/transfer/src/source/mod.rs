@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::Format;
 
+pub use crate::format::Identity;
 pub use live::lie_still;
 pub use mounted::MountedSource;
 pub use open::OpenSource;
@@ -154,16 +155,6 @@ pub enum Content {
     /// What is recognised and cannot be moved yet, by blkid's name:
     /// `LVM2_member`, `linux_raid_member`, `crypto_LUKS`, `zfs_member`, ...
     Unmovable(String),
-}
-
-/// What a filesystem or swap area is known by.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Identity {
-    /// In blkid's notation.
-    pub uuid: Option<String>,
-    /// Its label.
-    pub label: Option<String>,
 }
 
 /// A filesystem.

@@ -1,3 +1,9 @@
+//! What the plans of machines made by hand come to.
+
+mod any;
+mod edited;
+mod shown;
+
 use p2v_fixes::machine::BootMode;
 
 use super::sample::*;
@@ -19,6 +25,25 @@ fn sizes(plan: &Plan) -> Vec<u64> {
     plan.volumes()
         .map(|(_, volume)| volume.size / MIB)
         .collect()
+}
+
+/// A plan and what it is for, to be spoilt.
+fn sound() -> (Plan, Source, Target) {
+    let source = source(vec![disk(
+        'a',
+        60 * GIB,
+        "dos",
+        &[
+            (GIB, filesystem("ext4", "/boot", 200 * MIB)),
+            (20 * GIB, filesystem("xfs", "/", 4 * GIB)),
+            (2 * GIB, swap()),
+            (10 * GIB, filesystem("vfat", "/data", GIB)),
+            (20 * GIB, filesystem("ext3", "/home", 2 * GIB)),
+        ],
+    )]);
+    let target = target(&[50 * GIB]);
+    let plan = derive(&source, &target, &Wishes::default()).unwrap();
+    (plan, source, target)
 }
 
 /// What must be so of any plan.
@@ -324,6 +349,11 @@ fn what_is_on_the_target_now_has_no_say() {
     assert_eq!(plan.id(), again.id());
     let other = derive(&source, &target(&[61 * GIB]), &Wishes::default()).unwrap();
     assert_ne!(plan.id(), other.id());
+    // A clone that has made itself SSH host keys of its own.
+    let mut clone = usual();
+    clone.system.installation = Some("clone".to_owned());
+    let other = derive(&clone, &target(&[60 * GIB]), &Wishes::default()).unwrap();
+    assert_ne!(plan.id(), other.id());
 }
 
 #[test]
@@ -332,263 +362,6 @@ fn a_direct_kernel_is_the_targets_choice() {
     direct.boot = BootMode::Direct;
     let plan = derive(&usual(), &direct, &Wishes::default()).unwrap();
     assert_eq!(plan.boot, BootMode::Direct);
-}
-
-/// A small generator, the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (self.0 >> 33) % bound
-    }
-
-    fn disk(&mut self, number: usize) -> Disk {
-        let kinds = ["ext4", "xfs", "btrfs", "ext2", "vfat"];
-        let label = if self.below(2) == 0 { "dos" } else { "gpt" };
-        let count = 1 + self.below(9) as usize;
-        let mut parts = Vec::new();
-        for part in 0..count {
-            let size = (4 + self.below(4000)) * MIB + self.below(5) * 4096;
-            let used = size / 100 * self.below(90);
-            let mount = match (number, part) {
-                (0, 0) => "/".to_owned(),
-                _ => format!("/{number}/{part}"),
-            };
-            let content = match self.below(8) {
-                _ if (number, part) == (0, 0) => {
-                    filesystem(kinds[self.below(4) as usize], "/", used)
-                }
-                0 => swap(),
-                1 => Content::Nothing,
-                2 => Content::Unmovable("LVM2_member".to_owned()),
-                _ => filesystem(kinds[self.below(5) as usize], &mount, used),
-            };
-            parts.push((size, content));
-        }
-        let used: u64 = parts.iter().map(|(size, _)| size + 2 * MIB).sum();
-        let free = self.below(3) * self.below(2000) * MIB;
-        disk(
-            char::from(b'a' + number as u8),
-            used + 20 * MIB + free,
-            label,
-            &parts,
-        )
-    }
-}
-
-#[test]
-fn any_layout_comes_out_sound_or_is_refused() {
-    let mut random = Random(4);
-    let (mut made, mut refused) = (0, 0);
-    for _ in 0..150 {
-        let count = 1 + random.below(2) as usize;
-        let source = source((0..count).map(|number| random.disk(number)).collect());
-        let sizes: Vec<_> = source
-            .disks
-            .iter()
-            .map(|disk| disk.size / 100 * (20 + random.below(200)))
-            .collect();
-        let wishes = Wishes::default();
-        match derive(&source, &target(&sizes), &wishes) {
-            Ok(plan) => {
-                made += 1;
-                check_layout(&source, &plan);
-                assert_eq!(plan, derive(&source, &target(&sizes), &wishes).unwrap());
-                // All is either moved or named.
-                let areas: usize = source.disks.iter().map(|disk| disk.areas.len()).sum();
-                let named = plan.volumes().filter(|(_, volume)| !volume.was.is_empty());
-                assert_eq!(named.count() + plan.left_out.len(), areas);
-            }
-            Err(error) => {
-                refused += 1;
-                assert!(format!("{error:#}").contains("at least"), "{error:#}");
-            }
-        }
-    }
-    assert!(made > 50 && refused > 5, "{made} made, {refused} refused");
-}
-
-/// A plan and what it is for, to be spoilt.
-fn sound() -> (Plan, Source, Target) {
-    let source = source(vec![disk(
-        'a',
-        60 * GIB,
-        "dos",
-        &[
-            (GIB, filesystem("ext4", "/boot", 200 * MIB)),
-            (20 * GIB, filesystem("xfs", "/", 4 * GIB)),
-            (2 * GIB, swap()),
-            (10 * GIB, filesystem("vfat", "/data", GIB)),
-            (20 * GIB, filesystem("ext3", "/home", 2 * GIB)),
-        ],
-    )]);
-    let target = target(&[50 * GIB]);
-    let plan = derive(&source, &target, &Wishes::default()).unwrap();
-    (plan, source, target)
-}
-
-#[test]
-fn a_derived_plan_has_no_faults() {
-    let (plan, source, target) = sound();
-    assert_eq!(plan.faults(&source, &target), Vec::<String>::new());
-    let usual = usual();
-    for size in [20 * GIB, 100 * GIB, 300 * GIB] {
-        let plan = derived(&usual, &[size]);
-        let target = super::sample::target(&[size]);
-        assert_eq!(plan.faults(&usual, &target), Vec::<String>::new());
-    }
-}
-
-#[test]
-fn faults_of_an_edited_plan_are_found() {
-    type Spoil = fn(&mut Plan);
-    let cases: [(&str, Spoil); 23] = [
-        ("of version 2", |plan| plan.version = 2),
-        ("no disks", |plan| plan.disks.clear()),
-        ("planned twice", |plan| {
-            plan.disks.push(plan.disks[0].clone())
-        }),
-        ("no such disk; it has /dev/vda", |plan| {
-            plan.disks[0].device = "/dev/vdx".into()
-        }),
-        ("for a disk of 60 GiB", |plan| plan.disks[0].size = 60 * GIB),
-        ("no disk /dev/sdz", |plan| {
-            plan.disks[0].source = "/dev/sdz".into()
-        }),
-        ("is no kind of partition table", |plan| {
-            plan.disks[0].table.as_mut().unwrap().label = "bsd".to_owned();
-        }),
-        ("sectors of 4096 bytes", |plan| {
-            plan.disks[0].table.as_mut().unwrap().sector_size = 4096;
-        }),
-        ("lie in each other", |plan| {
-            plan.disks[0].table.as_mut().unwrap().partitions[1].start -= 8;
-        }),
-        ("must lie between 1 MiB", |plan| {
-            plan.disks[0].table.as_mut().unwrap().partitions[0].start = 63;
-        }),
-        ("must lie between 1 MiB and 50 GiB", |plan| {
-            plan.disks[0].table.as_mut().unwrap().partitions[5].size = u64::MAX;
-        }),
-        ("partition 1 has no volume", |plan| {
-            drop(plan.disks[0].volumes.remove(0))
-        }),
-        ("no partition 7", |plan| plan.disks[0].volumes[0].number = 7),
-        ("has two volumes", |plan| {
-            plan.disks[0].volumes[0].number = 2
-        }),
-        ("extended and has a volume", |plan| {
-            plan.disks[0].volumes[0].number = 4
-        }),
-        ("another size than its volume", |plan| {
-            plan.disks[0].volumes[0].size += 512
-        }),
-        ("no such filesystem", |plan| {
-            plan.disks[0].volumes[0].source_start += 512
-        }),
-        ("neither moves it nor names it", |plan| {
-            plan.disks[0].volumes.remove(0);
-            plan.disks[0].table.as_mut().unwrap().partitions.remove(0);
-        }),
-        ("/ has two filesystems", |plan| {
-            plan.disks[0].volumes[0].mounts[0].path = "/".to_owned();
-        }),
-        ("is no mount point", |plan| {
-            plan.disks[0].volumes[0].mounts[0].path = "/x/../..".to_owned();
-        }),
-        ("is no option that a plan may have", |plan| {
-            let Fill::Files { format, .. } = &mut plan.disks[0].volumes[0].fill else {
-                panic!("no files");
-            };
-            format.options.extend(["-d".to_owned(), "/etc".to_owned()]);
-        }),
-        ("is copied as it is", |plan| {
-            plan.disks[0].volumes[3].size -= GIB;
-            plan.disks[0].table.as_mut().unwrap().partitions[4].size -= GIB / 512;
-        }),
-        ("give -i a smaller value", |plan| {
-            let Fill::Files { format, .. } = &mut plan.disks[0].volumes[0].fill else {
-                panic!("no files");
-            };
-            format.set("-i", "67108864");
-        }),
-    ];
-    let (_, source, target) = sound();
-    for (said, spoil) in cases {
-        let (mut plan, ..) = sound();
-        spoil(&mut plan);
-        let faults = plan.faults(&source, &target).join("\n");
-        assert!(faults.contains(said), "{said}: {faults}");
-    }
-    // Many at once.
-    let (mut plan, ..) = sound();
-    plan.disks[0].source = "/dev/sdz".into();
-    plan.disks[0].size = 60 * GIB;
-    plan.disks[0].volumes[0].number = 7;
-    assert!(plan.faults(&source, &target).len() >= 4);
-}
-
-#[test]
-fn too_small_for_its_files_is_a_fault() {
-    let (mut plan, source, target) = sound();
-    let dir = tempfile::tempdir().unwrap();
-    plan.disks[0].volumes[1].size = 4 * GIB;
-    let path = dir.path().join("plan.json");
-    plan.save(&path).unwrap();
-    let plan = Plan::load(&path).unwrap();
-    let faults = plan.faults(&source, &target);
-    assert_eq!(faults.len(), 1, "{faults:?}");
-    assert!(
-        faults[0].contains("vda2: it has 4 GiB, and its files need"),
-        "{faults:?}"
-    );
-}
-
-#[test]
-fn partitions_follow_edited_sizes() {
-    let (plan, source, target) = sound();
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("plan.json");
-    plan.save(&path).unwrap();
-    assert_eq!(Plan::load(&path).unwrap(), plan);
-    let mut edited = plan.clone();
-    edited.disks[0].volumes[0].size += 100 * MIB;
-    edited.disks[0].volumes[1].size -= 200 * MIB;
-    edited.save(&path).unwrap();
-    let loaded = Plan::load(&path).unwrap();
-    assert_eq!(loaded.disks[0].volumes, edited.disks[0].volumes);
-    assert_eq!(loaded.faults(&source, &target), Vec::<String>::new());
-    assert_ne!(loaded.id(), plan.id());
-    edited.disks[0].volumes[1].size += 100 * GIB;
-    edited.save(&path).unwrap();
-    let text = format!("{:#}", Plan::load(&path).unwrap_err());
-    assert!(text.contains("would end behind the disk"), "{text}");
-}
-
-#[test]
-fn what_is_no_plan_is_told_so() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("plan.json");
-    for (text, said) in [
-        ("", "EOF"),
-        ("[]", "no version"),
-        ("{\"version\": 9}", "of version 9"),
-        ("{\"version\": 1}", "missing field"),
-        ("{\"version\": 1, \"disk\": []}", "unknown field `disk`"),
-    ] {
-        std::fs::write(&path, text).unwrap();
-        let error = format!("{:#}", Plan::load(&path).unwrap_err());
-        assert!(
-            error.contains(said) && error.contains("plan.json"),
-            "{error}"
-        );
-    }
-    assert!(Plan::load(&dir.path().join("none")).is_err());
-    assert!(sound().0.save(&dir.path().join("none/plan.json")).is_err());
 }
 
 #[test]
@@ -605,48 +378,5 @@ fn a_source_that_goes_on_working_keeps_its_plan() {
         let again = derived(&source, &[size]);
         assert_eq!(plan.id(), again.id());
         assert_ne!(plan, again);
-    }
-}
-
-#[test]
-fn the_table_fits_into_80_columns() {
-    let (mut plan, ..) = sound();
-    plan.disks[0].volumes[1].identity.label = Some("\u{1b}[2Jlong label it is".to_owned());
-    plan.disks[0].volumes[1].mounts[0].path = "/a/very/long/path/to".to_owned();
-    plan.left_out.push(LeftOut {
-        was: vec!["/dev/sda9".to_owned()],
-        reason: "LVM2_member cannot be moved yet".to_owned(),
-    });
-    let text = table(&plan);
-    println!("{text}");
-    assert!(
-        text.lines().all(|line| line.chars().count() <= 80),
-        "{text}"
-    );
-    assert!(!text.contains('\u{1b}'));
-    for part in [
-        "/dev/sda -> /dev/vda",
-        "vda5",
-        "ext3",
-        "swap",
-        "left out",
-        "/dev/sda9",
-    ] {
-        assert!(text.contains(part), "{part}: {text}");
-    }
-}
-
-#[test]
-fn sizes_for_people() {
-    for (bytes, text) in [
-        (0, "0 B"),
-        (512, "512 B"),
-        (MIB, "1 MiB"),
-        (1536 * MIB, "1.5 GiB"),
-        (1023 * MIB, "1023 MiB"),
-        (100 * GIB + GIB / 2, "101 GiB"),
-        (u64::MAX, "16 EiB"),
-    ] {
-        assert_eq!(show::size(bytes), text);
     }
 }
