@@ -16,6 +16,8 @@ use anyhow::{Context, Result, bail};
 const MOST_ENTRIES: usize = 1_000_000;
 const LONGEST_NAME: u64 = 4096;
 const MOST_BYTES: u64 = 8 << 30;
+/// Names and texts together, in bytes.
+const MOST_KEPT: u64 = 64 << 20;
 
 /// A text that says what the initramfs waits for is not larger.
 const LARGEST_TEXT: u64 = 64 << 10;
@@ -30,6 +32,19 @@ pub struct Contents {
     pub names: Vec<String>,
     /// The configuration by its path.
     pub texts: BTreeMap<String, String>,
+    /// Bytes of both.
+    kept: u64,
+}
+
+impl Contents {
+    /// Fails if with so many bytes more it would be more than any has.
+    fn make_room(&mut self, bytes: u64) -> Result<()> {
+        self.kept += bytes;
+        if self.kept > MOST_KEPT {
+            bail!("its archive has more files than any");
+        }
+        Ok(())
+    }
 }
 
 /// Reads an initramfs to its end.
@@ -178,6 +193,7 @@ fn read_archive(reader: &mut dyn Read, contents: &mut Contents) -> Result<()> {
         if name_length > LONGEST_NAME || contents.names.len() >= MOST_ENTRIES {
             bail!("an entry of its archive is damaged");
         }
+        contents.make_room(name_length)?;
         let name = take(reader, name_length)?;
         skip(reader, padding(110 + name_length))?;
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -187,6 +203,7 @@ fn read_archive(reader: &mut dyn Read, contents: &mut Contents) -> Result<()> {
             .trim_start_matches('/')
             .to_owned();
         if TEXTS.iter().any(|start| name.starts_with(start)) && size <= LARGEST_TEXT {
+            contents.make_room(size)?;
             let text = take(reader, size)?;
             let text = String::from_utf8_lossy(&text).into_owned();
             contents.texts.insert(name.clone(), text);
@@ -324,6 +341,11 @@ pub mod tests {
         ] {
             assert!(read(bytes).is_err(), "{bytes:?}");
         }
+        // Names of four gigabytes, which packed are a few megabytes.
+        let name = "n".repeat(4000);
+        let entry = cpio(&[(&name, "")]);
+        let entry = entry[..entry.len() - 124].repeat(64 << 20 >> 11);
+        assert!(read(&entry[..]).is_err());
         let mut wrong = whole.clone();
         wrong[94..102].copy_from_slice(b"FFFFFFFF");
         assert!(read(&wrong[..]).is_err());

@@ -279,6 +279,8 @@ struct Follower {
     place: u64,
     /// Records of data until the next header.
     data: u64,
+    /// Records of all maps so far: there are two, and they are kept.
+    maps_length: u64,
     /// Those are the map of what was dumped.
     in_map: bool,
     maps: bool,
@@ -293,6 +295,7 @@ impl Follower {
             order,
             place: 0,
             data: 0,
+            maps_length: 0,
             in_map: false,
             maps: false,
             ended: false,
@@ -343,8 +346,9 @@ impl Follower {
         match kind {
             Kind::Tape => {}
             Kind::Unused | Kind::Dumped => {
-                if count > MOST_MAP {
-                    bail!("a map of {count} KiB is larger than any; the stream was damaged");
+                self.maps_length += u64::from(count);
+                if self.maps_length > 2 * u64::from(MOST_MAP) {
+                    bail!("its maps are larger than any; the stream was damaged");
                 }
                 self.data = u64::from(count);
                 self.in_map = kind == Kind::Dumped && count > 0;
@@ -375,6 +379,44 @@ impl Follower {
                 "reading the dump: {files} of its {} files did not come; the stream was damaged",
                 self.wanted.count()
             ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header of this type that announces so many records.
+    fn header(kind: u32, count: u32) -> Vec<u8> {
+        let mut record = vec![0; HEADER];
+        for (at, word) in [
+            (field::TYPE, kind),
+            (field::MAGIC, MAGIC),
+            (field::COUNT, count),
+        ] {
+            record[at..at + 4].copy_from_slice(&word.to_le_bytes());
+        }
+        let missing = CHECKSUM.wrapping_sub(Order::Little.checksum(&record));
+        record[28..32].copy_from_slice(&missing.to_le_bytes());
+        record
+    }
+
+    #[test]
+    fn maps_without_end_are_refused() {
+        for kind in [3, 6] {
+            let mut follower = Follower::new(Order::Little);
+            let mut maps = 0;
+            let error = loop {
+                if let Err(error) = follower.follow(&header(kind, MOST_MAP)) {
+                    break error;
+                }
+                maps += 1;
+                // What it announced need not come to be counted.
+                follower.data = 0;
+            };
+            assert_eq!(maps, 2);
+            assert!(format!("{error:#}").contains("larger than any"));
         }
     }
 }
