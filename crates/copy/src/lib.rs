@@ -23,6 +23,16 @@ mod rooms;
 mod send;
 mod walk;
 
+/// What the programs in fuzz/ call beside the public functions.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::blocks::read_ranges;
+    pub use crate::entry::Entry;
+    pub use crate::exclude::Exclude;
+    pub use crate::frame::{Cursor, Frame, FrameReader, FrameWriter, LONGEST};
+    pub use crate::receive::read_hello;
+}
+
 use std::io::{Read, Write};
 use std::path::Path;
 

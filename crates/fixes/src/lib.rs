@@ -21,6 +21,12 @@ mod system;
 #[cfg(test)]
 mod testing;
 
+/// What the programs in fuzz/ call beside the public functions.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::fix::initramfs::archive::{Contents, read};
+}
+
 use anyhow::Result;
 
 pub use draft::Draft;

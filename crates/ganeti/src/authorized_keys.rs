@@ -139,7 +139,7 @@ pub fn in_file(path: &Path) -> Result<Option<Vec<AuthorizedKey>>> {
     bytes.map(|bytes| from_file(&bytes, path)).transpose()
 }
 
-fn from_file(bytes: &[u8], path: &Path) -> Result<Vec<AuthorizedKey>> {
+pub(crate) fn from_file(bytes: &[u8], path: &Path) -> Result<Vec<AuthorizedKey>> {
     let doing = format!("reading the authorized keys in {}", path.display());
     let text = String::from_utf8_lossy(bytes);
     if holds_private_key(&text) {

@@ -23,3 +23,30 @@ mod scratch;
 pub mod settings;
 pub mod variants;
 pub mod verify;
+
+/// What the programs in fuzz/ call beside the public functions.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use std::fs::File;
+    use std::path::Path;
+
+    use anyhow::Result;
+
+    use crate::authorized_keys::{self, AuthorizedKey};
+    use crate::import::dump::stream::Beginning;
+
+    /// Follows a dump that begins with `head` to its end, and passes it on.
+    pub fn dump(head: Vec<u8>, input: File, output: File) -> Result<()> {
+        Beginning::read(head, input)?.feed(output)
+    }
+
+    /// The keys of a file's text.
+    pub fn keys_of_file(text: &[u8]) -> Result<Vec<AuthorizedKey>> {
+        authorized_keys::from_file(text, Path::new("authorized_keys"))
+    }
+
+    /// The keys of the OS parameter.
+    pub fn keys_of_parameter(text: &str) -> Result<Vec<AuthorizedKey>, String> {
+        authorized_keys::from_parameter(text)
+    }
+}

@@ -36,6 +36,24 @@ pub mod modules;
 pub mod pair;
 pub mod ready;
 
+/// What the programs in fuzz/ call beside the public functions.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::init::cmdline::CommandLine;
+    pub use crate::init::partition_table::Table;
+    pub use crate::init::superblock::probe;
+
+    /// A module as it goes into the initrd; `None` if it goes as it is.
+    pub fn fold(module: &[u8]) -> Option<Vec<u8>> {
+        crate::modules::folded::fold(module)
+    }
+
+    /// The module that was folded.
+    pub fn unfold(folded: &[u8]) -> anyhow::Result<Vec<u8>> {
+        crate::modules::folded::unfold(folded)
+    }
+}
+
 /// The file in the initrd that says that it is one of ours. Without it, or
 /// when it is not PID 1, `init` refuses to run.
 pub const MARKER: &str = "/etc/p2v-initrd";

@@ -28,6 +28,22 @@ pub mod time;
 pub mod tools;
 pub mod userspace_disk;
 
+/// What the programs in fuzz/ call beside the public functions.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use crate::partition::table::{self, Table};
+
+    /// What sfdisk prints, parsed.
+    pub fn parse_table(text: &str) -> anyhow::Result<Table> {
+        table::parse(text)
+    }
+
+    /// What sfdisk is given.
+    pub fn script(table: &Table) -> String {
+        table.script()
+    }
+}
+
 pub use command::Cmd;
 pub use contained::Root;
 pub use credentials::without_credentials;

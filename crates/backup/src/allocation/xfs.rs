@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use self::superblock::Superblock;
 use super::Used;
-use super::checksum::crc32c_raw;
+use super::checksum::{agree, crc32c_raw};
 use super::fields::LittleEndian;
 use super::kept::Kept;
 use crate::window::Window;
@@ -44,5 +44,5 @@ pub fn check_log(window: &Window) -> Result<Superblock> {
 fn checksum_is_right(bytes: &[u8], at: usize) -> Result<bool> {
     let stored = LittleEndian(bytes).u32(at)?;
     let crc = crc32c_raw(crc32c_raw(!0, &bytes[..at]), &[0; 4]);
-    Ok(!crc32c_raw(crc, &bytes[at + 4..]) == stored)
+    Ok(agree(!crc32c_raw(crc, &bytes[at + 4..]), stored))
 }

@@ -240,7 +240,7 @@ fn run(
 }
 
 /// Takes a frame of ranges, which must be in order and inside the device.
-fn read_ranges(payload: &[u8], size: u64) -> Result<Vec<Range<u64>>> {
+pub fn read_ranges(payload: &[u8], size: u64) -> Result<Vec<Range<u64>>> {
     let mut from = Cursor(payload);
     let mut ranges = Vec::new();
     while !from.is_empty() {

@@ -11,7 +11,7 @@
 //! the making does the same for our own initrd.
 
 mod jail;
-mod stream;
+pub(crate) mod stream;
 mod system;
 
 use std::fs::File;

@@ -4,7 +4,7 @@
 //! import fails, and starts the instance all the same: so a disk whose import
 //! failed does not boot.
 
-mod dump;
+pub(crate) mod dump;
 
 use std::fs::File;
 use std::io::{self, Read};

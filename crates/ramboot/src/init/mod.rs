@@ -10,7 +10,7 @@
 //! one absolute path a line, like `ramboot.exclude=`.
 
 pub(crate) mod block_device;
-mod cmdline;
+pub(crate) mod cmdline;
 mod console;
 mod copy;
 mod drivers;
@@ -21,9 +21,9 @@ mod find_root;
 mod memory;
 mod mount_root;
 mod parallel;
-mod partition_table;
+pub(crate) mod partition_table;
 pub(crate) mod release;
-mod superblock;
+pub(crate) mod superblock;
 mod switch_root;
 mod tree;
 

@@ -175,7 +175,7 @@ impl Table {
     }
 
     /// What sfdisk reads.
-    fn script(&self) -> String {
+    pub(crate) fn script(&self) -> String {
         let mut script = format!("label: {}\nunit: sectors\n", word(&self.label));
         if let Some(id) = &self.id {
             script += &format!("label-id: {}\n", word(id));
@@ -281,7 +281,7 @@ struct DumpedEntry {
 }
 
 /// Parses what `sfdisk --json` prints.
-fn parse(text: &str) -> Result<Table> {
+pub(crate) fn parse(text: &str) -> Result<Table> {
     let table = serde_json::from_str::<Dump>(text)
         .context("parsing sfdisk's output")?
         .partitiontable;

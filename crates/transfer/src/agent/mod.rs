@@ -35,6 +35,8 @@ pub use data::serve_data;
 pub use place::Place;
 pub use probe::{FILESYSTEMS, look, mountable};
 pub use serve::serve;
+#[cfg(fuzzing)]
+pub use stamp::{Stamp, stamp_in};
 
 #[cfg(doc)]
 use crate::protocol::Order;

@@ -219,6 +219,17 @@ fn encoded(stamp: &Stamp) -> Result<[u8; LENGTH]> {
     Ok(bytes)
 }
 
+/// The stamp of these bytes.
+#[cfg(fuzzing)]
+pub fn stamp_in(bytes: &[u8]) -> Option<Stamp> {
+    let mut whole = [0; LENGTH];
+    let text = &bytes[..bytes.len().min(LENGTH - MAGIC.len() - 32)];
+    let hash = blake3::hash(text);
+    let bytes = [MAGIC, hash.as_bytes(), text].concat();
+    whole[..bytes.len()].copy_from_slice(&bytes);
+    decoded(&whole)
+}
+
 fn decoded(bytes: &[u8; LENGTH]) -> Option<Stamp> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let (hash, text) = rest.split_at_checked(blake3::OUT_LEN)?;

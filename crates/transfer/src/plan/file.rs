@@ -24,7 +24,7 @@ pub fn load(path: &Path) -> Result<Plan> {
     parse(&bytes).with_context(doing)
 }
 
-fn parse(bytes: &[u8]) -> Result<Plan> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Plan> {
     let value: serde_json::Value = serde_json::from_slice(bytes)?;
     match value.get("version").and_then(serde_json::Value::as_u64) {
         Some(version) if version == u64::from(VERSION) => {}

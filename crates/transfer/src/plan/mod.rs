@@ -5,7 +5,7 @@ mod areas;
 mod check;
 mod demand;
 mod derive;
-mod file;
+pub(crate) mod file;
 mod layout;
 mod needs;
 #[cfg(test)]

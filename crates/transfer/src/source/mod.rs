@@ -6,7 +6,7 @@
 mod clean;
 mod findings;
 mod firmware;
-mod fstab;
+pub(crate) mod fstab;
 mod held;
 mod index;
 mod layout;
@@ -20,7 +20,7 @@ mod roots;
 mod running;
 mod scratch;
 mod shown;
-mod system;
+pub(crate) mod system;
 mod view;
 
 use std::path::{Path, PathBuf};

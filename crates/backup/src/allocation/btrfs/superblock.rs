@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::super::checksum::crc32c;
+use super::super::checksum::{agree, crc32c};
 use super::super::fields::LittleEndian;
 use super::tree::Pointer;
 use crate::window::Window;
@@ -66,7 +66,7 @@ impl Superblock {
             "its checksums are not of the kind that is known, crc32c"
         );
         ensure!(
-            crc32c(&bytes[32..]) == fields.u32(0)?,
+            agree(crc32c(&bytes[32..]), fields.u32(0)?),
             "the checksum of its superblock is wrong"
         );
         check_features(fields)?;

@@ -6,7 +6,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::super::checksum::crc32c;
+use super::super::checksum::{agree, crc32c};
 use super::super::fields::LittleEndian;
 use super::chunks::Chunks;
 use super::superblock::Superblock;
@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
         let block = self.window.read(place.start, usize::try_from(node)?)?;
         let fields = LittleEndian(&block);
         ensure!(
-            crc32c(&block[32..]) == fields.u32(0)?,
+            agree(crc32c(&block[32..]), fields.u32(0)?),
             "its checksum is wrong"
         );
         ensure!(

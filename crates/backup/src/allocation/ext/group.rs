@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::super::checksum::{crc16, crc32c_raw};
+use super::super::checksum::{agree, crc16, crc32c_raw};
 use super::super::fields::LittleEndian;
 use super::super::kept::Kept;
 use super::bitmap;
@@ -106,7 +106,7 @@ impl<'a> Group<'a> {
         let bits = self.superblock.group_blocks / self.superblock.ratio;
         let found = crc32c_raw(seed, &bitmap[..(bits / 8) as usize]);
         ensure!(
-            (found ^ self.checksum) & self.mask() == 0,
+            agree(found & self.mask(), self.checksum & self.mask()),
             "the checksum of its block bitmap is wrong"
         );
         Ok(())
@@ -144,7 +144,7 @@ fn check_descriptor(superblock: &Superblock, number: u64, descriptor: &[u8]) -> 
         }
     };
     ensure!(
-        found == LittleEndian(descriptor).u16(CHECKSUM)?,
+        agree(found.into(), LittleEndian(descriptor).u16(CHECKSUM)?.into()),
         "the checksum of its descriptor is wrong"
     );
     Ok(())

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 
 use self::place::Place;
 use self::records::{Format, Tag};
-use super::super::checksum::crc32c_raw;
+use super::super::checksum::{agree, crc32c_raw};
 use super::super::fields::BigEndian;
 use super::blocks::{Logged, MARK};
 use super::features::compatible;
@@ -114,7 +114,7 @@ impl<'a> Journal<'a> {
         if format.checksums() {
             let crc = crc32c_raw(crc32c_raw(!0, &bytes[..0xfc]), &[0; 4]);
             ensure!(
-                crc32c_raw(crc, &bytes[0x100..]) == fields.u32(0xfc)?,
+                agree(crc32c_raw(crc, &bytes[0x100..]), fields.u32(0xfc)?),
                 "the checksum of its superblock is wrong"
             );
         }

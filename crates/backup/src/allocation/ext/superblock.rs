@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 
-use super::super::checksum::{crc16, crc32c_raw};
+use super::super::checksum::{agree, crc16, crc32c_raw};
 use super::super::fields::LittleEndian;
 use super::features::{Features, compatible, incompatible, read_only};
 use crate::window::Window;
@@ -236,7 +236,7 @@ fn checksums(bytes: &[u8], features: &Features) -> Result<Checksums> {
     if features.read_only & read_only::METADATA_CHECKSUMS != 0 {
         ensure!(fields.u8(0x175)? == 1, "its checksums are of another kind");
         ensure!(
-            crc32c_raw(!0, &bytes[..0x3fc]) == fields.u32(0x3fc)?,
+            agree(crc32c_raw(!0, &bytes[..0x3fc]), fields.u32(0x3fc)?),
             "the checksum of its superblock is wrong"
         );
         let seeded = features.incompatible & incompatible::CHECKSUM_SEED != 0;

@@ -4,7 +4,7 @@
 //!
 //! An initramfs that is right is left alone: making one takes minutes.
 
-mod archive;
+pub(crate) mod archive;
 mod kernels;
 mod stale;
 mod tool;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::allocation::checksum::crc32c_raw;
+use crate::allocation::checksum::{agree, crc32c_raw};
 use crate::allocation::fields::BigEndian;
 
 const CHECKSUMS_V1: u32 = 0x1;
@@ -147,7 +147,7 @@ impl Format {
         if self.checksums() {
             let crc = crc32c_raw(crc32c_raw(self.seed, &block[..at]), &[0; 4]);
             ensure!(
-                crc32c_raw(crc, &block[at + 4..]) == BigEndian(block).u32(at)?,
+                agree(crc32c_raw(crc, &block[at + 4..]), BigEndian(block).u32(at)?),
                 "the checksum of a record is wrong"
             );
         }
@@ -163,7 +163,7 @@ impl Format {
             0xffff
         };
         ensure!(
-            crc & mask == tag.checksum,
+            agree(crc & mask, tag.checksum),
             "the checksum of a logged block is wrong"
         );
         Ok(())
