@@ -19,7 +19,10 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 pub(super) fn dep(text: &str) -> Result<BTreeMap<String, Module>> {
     let mut modules = BTreeMap::new();
     for (number, line) in lines(text) {
-        let module = line.split_once(':').and_then(|(path, needs)| {
+        // What is written of it again would be two.
+        let whole = |(path, _): &(&str, &str)| !path.contains(char::is_whitespace);
+        let module = line.split_once(':').filter(whole);
+        let module = module.and_then(|(path, needs)| {
             Some(Module {
                 name: name_of(path)?,
                 path: path.to_owned(),

@@ -127,6 +127,7 @@ fn malformed_lines_are_named() {
             "modules.dep, line 3",
         ),
         (texts("a.ko: b.txt\n", "", ""), "modules.dep, line 1"),
+        (texts("a b.ko:\n", "", ""), "modules.dep, line 1"),
         (texts("", "alias only\n", ""), "modules.alias, line 1"),
         (texts("", "\nname a b\n", ""), "modules.alias, line 2"),
         (texts("", "", "softdep\n"), "modules.softdep, line 1"),
