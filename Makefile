@@ -5,6 +5,7 @@
 #   make ganeti-lab    a Ganeti cluster with it installed, to try things in
 #   make check-ganeti  the acceptance in such a cluster, with Ganeti's burnin
 #   make check-transfer  every kind of machine moves into an instance
+#   make fuzz      [SECONDS=60] every parser of what comes from outside
 #   make bench     measured against its peers, side by side
 #   make install   [DESTDIR=...] onto a node, or into a package's tree
 #   make deb       Debian packages of it, in target/deb
@@ -12,6 +13,8 @@
 #   make clean
 
 SHELL = /bin/sh
+# For each fuzz target.
+SECONDS = 60
 DESTDIR =
 
 sbindir = /usr/sbin
@@ -37,7 +40,7 @@ fixes = $(wildcard fixes.d/*)
 # Given binary= and init=, nothing is built: those are installed.
 built = $(if $(filter file,$(origin binary)),build)
 
-.PHONY: all build generated setup demo check ganeti-lab check-ganeti check-transfer bench install stage deb clean
+.PHONY: all build generated setup demo check ganeti-lab check-ganeti check-transfer fuzz bench install stage deb clean
 
 all: build
 
@@ -75,6 +78,9 @@ check-ganeti: setup stage
 
 check-transfer: setup stage
 	@cargo run --quiet --package p2v-tests --bin check_transfer -- $(stage)
+
+fuzz: setup
+	@tools/fuzz $(SECONDS)
 
 bench: setup stage
 	@cargo run --quiet --release --package p2v-tests --bin bench -- $(stage)

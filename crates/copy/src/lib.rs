@@ -31,6 +31,7 @@ pub mod fuzzing {
     pub use crate::exclude::Exclude;
     pub use crate::frame::{Cursor, Frame, FrameReader, FrameWriter, LONGEST};
     pub use crate::receive::read_hello;
+    pub use crate::send::Wish;
 }
 
 use std::io::{Read, Write};
