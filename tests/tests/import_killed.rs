@@ -175,6 +175,11 @@ fn content(lab: &Lab, disk: &Path) -> Option<Vec<(PathBuf, blake3::Hash)>> {
 
 fn check(disk: &Path, extent: Extent, kind: &str) {
     let device = LoopDevice::attach(disk, extent, false).unwrap();
+    if kind == "ext4" {
+        // As the first start does, if the kill left a journal to replay.
+        let replay = Cmd::new("e2fsck", "replaying the journal").args(["-E", "journal_only", "-y"]);
+        replay.arg(device.path()).read_answer(&[1]).unwrap();
+    }
     let (program, arg) = match kind {
         "xfs" => ("xfs_repair", "-n"),
         _ => ("e2fsck", "-fn"),
