@@ -52,7 +52,8 @@ fn run(name: &str, files: &Files) -> Option<(Verdict, Files)> {
 
 /// Panics unless every line of `old` in which none of these words stands, in any
 /// case, is in `new` too, in the same order, with the same end: such as a fix has
-/// no business with. A last line without an end may have got one.
+/// no business with. A last line without an end may have got one. In mdadm.conf a
+/// line that begins with a blank belongs to the one above.
 pub fn assert_others_stay(path: &str, old: &[u8], new: &[u8], words: &[&str]) {
     let holds = |line: &[u8], word: &str| {
         let mut parts = line.windows(word.len());
@@ -60,6 +61,9 @@ pub fn assert_others_stay(path: &str, old: &[u8], new: &[u8], words: &[&str]) {
     };
     let mut found = new.split_inclusive(|byte| *byte == b'\n');
     for line in old.split_inclusive(|byte| *byte == b'\n') {
+        if path.ends_with("mdadm.conf") && matches!(line[0], b' ' | b'\t') {
+            continue;
+        }
         let is_text = std::str::from_utf8(line).is_ok();
         if is_text && words.iter().any(|word| holds(line, word)) {
             continue;

@@ -97,4 +97,4 @@ impl std::fmt::Display for AtWork {
 
 /// What to do about [`AtWork`], for messages.
 pub const ABOUT_ANOTHER: &str = "wait for its end; if it has lost its machine or its network, \
-    run this again with --take-over, which ends it";
+    the target frees itself two minutes later, or at once with --take-over, which ends it";

@@ -45,7 +45,7 @@ impl Configuration {
         }
         published.retain(|name| !name.is_empty());
         if published.is_empty() {
-            let list = paths.os_dir.join("variants.list");
+            let list = variants_list(paths);
             let text = format!("{} offers no variant", list.display());
             findings.push(Finding::warning(text).remedy("add the line `default` to it"));
         }
@@ -91,7 +91,7 @@ impl Configuration {
             .filter(|name| !offered(name))
             .map(|name| {
                 let file = dir.join(format!("{name}{VARIANT_FILE_END}"));
-                let list = paths.os_dir.join("variants.list");
+                let list = variants_list(paths);
                 let text = format!("Ganeti does not offer the variant of {}", file.display());
                 let remedy = format!("add the line `{name}` to {}", list.display());
                 Finding::warning(text).remedy(remedy)
@@ -115,6 +115,13 @@ impl Configuration {
         let dirs: BTreeSet<&PathBuf> = dirs.collect();
         dirs.into_iter().flat_map(|dir| hooks::check(dir)).collect()
     }
+}
+
+/// The list of variants itself. The OS directory has a link to it, which is not
+/// where an admin edits.
+fn variants_list(paths: &SettingsPaths) -> PathBuf {
+    let link = paths.os_dir.join("variants.list");
+    link.canonicalize().unwrap_or(link)
 }
 
 fn keys_in(file: &Path) -> Finding {

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use p2v_sys::Root;
 
-/// Keys only, in sshd's own drop-in directory, before Debian's defaults.
+/// In sshd's own drop-in directory, before Debian's defaults.
 const SSHD_DROP_IN: &str = "/etc/ssh/sshd_config.d/10-p2v-target.conf";
 const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 const SSHD_SETTINGS: &str = "\
@@ -15,6 +15,10 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitEmptyPasswords no
 PermitRootLogin prohibit-password
+# A client whose machine or network died is missed after two minutes. A transfer
+# that it held does not keep the target from the next one then.
+ClientAliveInterval 15
+ClientAliveCountMax 8
 ";
 
 /// systemd-resolved's list of the real servers; /etc/resolv.conf names only
