@@ -3,6 +3,7 @@
 #   make demo      a disk made by create, booted into RAM, shown over SSH
 #   make check     every test
 #   make ganeti-lab    a Ganeti cluster with it installed, to try things in
+#   make ganeti-lab-packages  the same with the packages, not yet installed
 #   make check-ganeti  the acceptance in such a cluster, with Ganeti's burnin
 #   make check-transfer  every kind of machine moves into an instance
 #   make fuzz      [SECONDS=60] every parser of what comes from outside
@@ -40,7 +41,7 @@ fixes = $(wildcard fixes.d/*)
 # Given binary= and init=, nothing is built: those are installed.
 built = $(if $(filter file,$(origin binary)),build)
 
-.PHONY: all build generated setup demo check ganeti-lab check-ganeti check-transfer fuzz bench install stage deb clean
+.PHONY: all build generated setup setup-packaging demo check ganeti-lab ganeti-lab-packages check-ganeti check-transfer fuzz bench install stage deb clean
 
 all: build
 
@@ -48,10 +49,14 @@ all: build
 setup:
 	@tools/setup
 
+# Who only makes packages needs no virtual machines.
+setup-packaging:
+	@tools/setup build-essential ca-certificates debhelper dpkg-dev
+
 build:
 	@tools/require-rust
 	@echo "building p2v"
-	@cargo build --quiet --release --package p2v --package p2v-init
+	@cargo build --quiet --release --target-dir target --package p2v --package p2v-init
 
 # The files that are made from definitions in the source; a test says when one
 # differs.
@@ -71,6 +76,9 @@ check: setup stage
 
 ganeti-lab: setup stage
 	@cargo run --quiet --package p2v-tests --bin ganeti_lab -- $(stage)
+
+ganeti-lab-packages: setup deb
+	@cargo run --quiet --package p2v-tests --bin ganeti_lab -- --packages $(packages)
 
 check-ganeti: setup stage
 	@cargo run --quiet --package p2v-tests --bin ganeti_lab -- --check $(stage)
@@ -115,7 +123,7 @@ install: $(built)
 	tools/install-configuration $(DESTDIR)$(confdir)/hooks.d $(hooks)
 	tools/install-configuration $(DESTDIR)$(confdir)/fixes.d $(fixes)
 
-deb: setup $(built)
+deb: setup-packaging $(built)
 	@tools/build-packages $(packages) $(binary) $(init)
 
 clean:

@@ -2,7 +2,7 @@
 //! installed, and lets somebody work in it, or a program, or the acceptance.
 //! Everything is gone when that ends.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -17,6 +17,10 @@ use p2v_tests::progress::step;
 struct Args {
     /// Tree that `make install` has filled
     stage: Option<PathBuf>,
+    /// Leaves the OS definition out: the packages in this directory lie in the
+    /// node's /root, to be installed as docs/install.md says
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["stage", "check"])]
+    packages: Option<PathBuf>,
     /// Goes through the acceptance instead of a shell
     #[arg(
         long,
@@ -53,13 +57,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<u8> {
-    let cluster = bring_up(args.stage.as_deref())?;
+    let cluster = bring_up(args)?;
     if let Some(extent) = args.check {
         acceptance::run(&cluster, extent)?;
         return Ok(0);
     }
     if args.command.is_empty() {
-        welcome(&cluster);
+        welcome(&cluster, args.packages.is_some());
         let shell = ["bash", "--login"].map(str::to_owned);
         cluster.node().interact(&shell)?;
         return Ok(0);
@@ -69,20 +73,31 @@ fn run(args: &Args) -> Result<u8> {
     Ok(code.unwrap_or(1))
 }
 
-fn bring_up(stage: Option<&Path>) -> Result<Cluster> {
+fn bring_up(args: &Args) -> Result<Cluster> {
     if !node_root::is_there()? {
         step("make the node's root, once", node_root::ready)?;
     }
-    step("bring the cluster up", || Cluster::up(stage))
+    step("bring the cluster up", || match &args.packages {
+        Some(packages) => Cluster::without_os_definition(packages),
+        None => Cluster::up(args.stage.as_deref()),
+    })
 }
 
-fn welcome(cluster: &Cluster) {
+fn welcome(cluster: &Cluster, to_install: bool) {
     println!(
         "
 This is node1.lab, the only node of cluster.lab, as root. Its storage is file,
 its hypervisor kvm (emulated); what it writes is in {}.
-
-  gnt-instance add -t file -s 2G -o p2v-target+default -n node1.lab \\
+",
+        cluster.dir().display()
+    );
+    if to_install {
+        println!(
+            "There is no OS definition yet. The packages are in /root: follow docs/install.md.\n"
+        );
+    }
+    println!(
+        "  gnt-instance add -t file -s 2G -o p2v-target+default -n node1.lab \\
     --no-name-check --no-ip-check -B memory=2048,vcpus=2 \\
     --net 0:ip=198.51.100.50,network=lab-net --no-start web1.lab
   gnt-instance start web1.lab
@@ -90,7 +105,6 @@ its hypervisor kvm (emulated); what it writes is in {}.
   ssh root@198.51.100.50
 
 The OS scripts' logs are in /var/log/ganeti/os. Leaving the shell ends it all.
-",
-        cluster.dir().display()
+"
     );
 }

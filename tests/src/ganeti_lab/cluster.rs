@@ -76,22 +76,49 @@ impl Cluster {
                 .with_context(|| format!("finding the installed tree {}", stage.display()))?,
             None => place::installed_tree()?,
         };
+        let cluster = Self::start(|scratch| fill_bootstrap_cache(&stage, scratch))?;
+        let set_up = || {
+            cluster.set_up_network()?;
+            cluster.install(&stage)?;
+            cluster.initialize()
+        };
+        set_up().inspect_err(|_| cluster.keep())?;
+        Ok(cluster)
+    }
+
+    /// The same without the OS definition: what is in the directory
+    /// `packages` lies in the node's /root, for somebody to install.
+    pub fn without_os_definition(packages: &Path) -> Result<Self> {
+        let cluster = Self::start(|_| Ok(()))?;
+        let set_up = || {
+            cluster.set_up_network()?;
+            if let Some((_, port)) = proxy() {
+                let line = format!("Acquire::http::Proxy \"http://{SUBNET}.3:{port}\";\n");
+                cluster.node.write("/etc/apt/apt.conf.d/proxy", &line)?;
+            }
+            copy_into(packages, cluster.node.path("/root"))?;
+            cluster.initialize()
+        };
+        set_up().inspect_err(|_| cluster.keep())?;
+        Ok(cluster)
+    }
+
+    /// Starts the node, once its directory is prepared.
+    fn start(prepare: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
         let root = node_root::ready()?;
         let scratch = Scratch::new()?;
-        fill_bootstrap_cache(&stage, scratch.dir())?;
+        prepare(scratch.dir())?;
         let spec = NodeSpec {
             name: NODE.to_owned(),
             root,
             dir: scratch.dir().to_owned(),
             network: Network::Own,
         };
-        let cluster = Self {
+        Ok(Self {
             node: Node::start(&spec)?,
             key: Key::generate(&scratch.dir().join("key"))?,
             scratch,
-        };
-        cluster.set_up(&stage).inspect_err(|_| cluster.keep())?;
-        Ok(cluster)
+        })
     }
 
     /// Its only node.
@@ -191,13 +218,6 @@ impl Cluster {
         self.node.write(&file, &(before + text))
     }
 
-    fn set_up(&self, stage: &Path) -> Result<()> {
-        self.set_up_network()?;
-        self.set_up_ssh()?;
-        self.install(stage)?;
-        self.initialize()
-    }
-
     fn set_up_network(&self) -> Result<()> {
         let mut hosts = "127.0.0.1 localhost\n".to_owned();
         let mut addresses = vec![format!("{SUBNET}.1/24")];
@@ -254,14 +274,8 @@ impl Cluster {
     }
 
     fn install(&self, stage: &Path) -> Result<()> {
-        let copy = |from: &Path, to: PathBuf| {
-            Cmd::new("cp", format!("copying {} to the node", from.display()))
-                .args(["-a", "--"])
-                .args([from.join("."), to])
-                .run()
-        };
-        copy(stage, self.node.path("/"))?;
-        copy(&place::shared_cache()?, self.node.path(CACHE))?;
+        copy_into(stage, self.node.path("/"))?;
+        copy_into(&place::shared_cache()?, self.node.path(CACHE))?;
         let keys = format!("{CONFIG}/authorized_keys");
         self.node.write(&keys, self.key.public())?;
         if let Some((_, port)) = proxy() {
@@ -273,6 +287,7 @@ impl Cluster {
     }
 
     fn initialize(&self) -> Result<()> {
+        self.set_up_ssh()?;
         std::fs::create_dir_all(self.node.path(STORAGE)).context("making the storage")?;
         let allowed = "/etc/ganeti/file-storage-paths";
         self.node.write(allowed, &format!("{STORAGE}\n"))?;
@@ -299,6 +314,14 @@ impl Cluster {
         ))?;
         Ok(())
     }
+}
+
+/// Copies a directory's content into one of the node's.
+fn copy_into(from: &Path, to: PathBuf) -> Result<()> {
+    Cmd::new("cp", format!("copying {} to the node", from.display()))
+        .args(["-a", "--"])
+        .args([from.join("."), to])
+        .run()
 }
 
 /// An address for an instance, the `index`th.
