@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, raise};
 use p2v_transfer::connection::{Policy, is_lost, retry};
-use p2v_transfer::protocol::{DataOrder, DataWork, Order, Status, VERSION};
+use p2v_transfer::protocol::{Order, Status};
 
 #[test]
 fn a_signal_ends_orders_contents_and_pauses() {
@@ -20,14 +20,7 @@ fn a_signal_ends_orders_contents_and_pauses() {
     let sshd = sshd::Sshd::start("read order; sleep 60");
     let link = sshd.link();
     let mut agent = link.agent().unwrap();
-    let order = DataOrder {
-        v: VERSION,
-        run: "r".to_owned(),
-        plan_id: "p".to_owned(),
-        volume: "vda1".to_owned(),
-        work: DataWork::Files,
-    };
-    let mut data = link.data(&order).unwrap();
+    let mut data = link.data(&sshd::data_order()).unwrap();
     p2v_sys::interrupt::install().unwrap();
     std::thread::spawn(|| {
         std::thread::sleep(Duration::from_secs(1));

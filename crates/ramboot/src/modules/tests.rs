@@ -1,3 +1,5 @@
+//! What is loaded, and in which order, by a kernel's indexes of our own.
+
 use std::collections::BTreeMap;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Machines and targets with each fault, and with all at once.
+
 use p2v_fixes::machine::BootMode;
 
 use super::*;

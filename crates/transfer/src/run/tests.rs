@@ -1,3 +1,5 @@
+//! What a person is asked before the first write.
+
 use std::cell::RefCell;
 
 use super::*;

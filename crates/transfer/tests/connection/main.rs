@@ -1,15 +1,17 @@
 //! The connection to a real sshd: which host keys are taken, how each failure is
 //! told, and how soon.
 
+mod contents;
+mod lost;
 mod sshd;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use p2v_transfer::connection::{Address, Agent, Link, Policy, is_lost, retry};
-use p2v_transfer::protocol::{DataOrder, DataWork, Order, Status, VERSION};
+use p2v_transfer::connection::{Address, Agent, Link, is_lost};
+use p2v_transfer::protocol::{Order, Status};
 
 use sshd::{Sshd, skipped};
 
@@ -24,16 +26,6 @@ touch $HERE/ended"#;
 
 fn ask(agent: &mut Agent) -> Result<Status> {
     agent.ask(Order::Status, &mut |_| {})
-}
-
-/// What asking an agent that is `script` ends with, whether that is a loss, and
-/// how long it took.
-fn failure(script: &str) -> (String, bool, Duration) {
-    let sshd = Sshd::start(script);
-    let mut agent = sshd.link().agent().unwrap();
-    let start = Instant::now();
-    let error = ask(&mut agent).unwrap_err();
-    (format!("{error:#}"), is_lost(&error), start.elapsed())
 }
 
 fn refusal(address: &Address, confirmed: bool) -> (String, bool) {
@@ -198,232 +190,4 @@ fn a_server_that_speaks_no_ssh_is_told_soon() {
     assert!(start.elapsed() < Duration::from_secs(40));
     assert!(text.contains("is that an SSH server"), "{text}");
     assert!(!text.contains('\x1b'), "{text}");
-}
-
-#[test]
-fn a_session_that_ends_midway_is_a_loss_at_once() {
-    if skipped() {
-        return;
-    }
-    // The forced command's parent is the session's sshd.
-    let cuts = [
-        "read order; echo '{\"v\":1,\"say\":{\"note\":\"a\"}}'; kill -9 $PPID; sleep 60",
-        "read order; printf '{\"v\":1,\"say\":{\"no'; sleep 0.2; kill -9 $PPID; sleep 60",
-        "kill -9 $PPID",
-        "read order; kill -9 $$",
-        "read order",
-    ];
-    for script in cuts {
-        let (text, lost, time) = failure(script);
-        assert!(lost, "{script}: {text}");
-        assert!(time < Duration::from_secs(10), "{script}: {time:?}");
-    }
-}
-
-#[test]
-fn a_dead_link_is_noticed_within_seconds() {
-    if skipped() {
-        return;
-    }
-    // Nobody answers any more, and nobody says so.
-    let (text, lost, time) = failure("read order; kill -STOP $PPID; sleep 40; kill -9 $PPID");
-    assert!(lost, "{text}");
-    assert!(time > Duration::from_secs(10), "{time:?}: {text}");
-    assert!(time < Duration::from_secs(30), "{time:?}: {text}");
-}
-
-#[test]
-fn an_agent_that_hangs_is_given_up() {
-    if skipped() {
-        return;
-    }
-    let sshd = Sshd::start("read order; sleep 60");
-    let agent = sshd.link().agent().unwrap();
-    let mut agent = agent.with_patience(Duration::from_secs(2));
-    let start = Instant::now();
-    let error = ask(&mut agent).unwrap_err();
-    assert!(
-        is_lost(&error) && start.elapsed() < Duration::from_secs(6),
-        "{error:#}"
-    );
-    assert!(format!("{error:#}").contains("nothing came"), "{error:#}");
-}
-
-#[test]
-fn what_is_no_agent_is_an_error_and_no_loss() {
-    if skipped() {
-        return;
-    }
-    let table = [
-        (
-            "read order; echo 'Welcome to web1!'; sleep 60",
-            "Welcome to web1!",
-        ),
-        ("echo 'Welcome to web1!'; exit 1", "Welcome to web1!"),
-        (
-            "printf '\\033]0;owned\\007\\n'; sleep 60",
-            "\\x1b]0;owned\\x07",
-        ),
-        (
-            "head -c 10000000 /dev/zero | tr '\\0' x; echo; sleep 60",
-            "xxxxxxxx",
-        ),
-        (
-            "echo '{\"v\":2,\"say\":{\"note\":\"a\"}}'; sleep 60",
-            "the same p2v on both",
-        ),
-        (
-            "echo '{\"v\":1,\"say\":{\"do\":\"rm\"}}'; sleep 60",
-            "receiving a message",
-        ),
-        (
-            "echo '{\"v\":1,\"say\":{\"done\":7}}'; sleep 60",
-            "understanding",
-        ),
-        ("exit 127", "no p2v"),
-        (
-            "printf 'p2v: error: no \\033[31mdisk\\n' >&2; exit 1",
-            "no ?[31mdisk",
-        ),
-        (
-            "head -c 10000000 /dev/urandom >&2; echo last words >&2; exit 3",
-            "last words",
-        ),
-        (
-            "echo '{\"v\":1,\"say\":{\"failed\":\"/dev/vda is\\u001b busy\"}}'; sleep 60",
-            "/dev/vda is? busy",
-        ),
-    ];
-    for (script, words) in table {
-        let (text, lost, time) = failure(script);
-        assert!(!lost && text.contains(words), "{script}: {text}");
-        assert!(
-            !text.contains('\x1b') && text.len() < 6000,
-            "{script}: {text}"
-        );
-        assert!(time < Duration::from_secs(10), "{script}: {time:?}");
-    }
-}
-
-#[test]
-fn a_hostile_banner_changes_nothing() {
-    if skipped() {
-        return;
-    }
-    let banner = std::env::temp_dir().join(format!("p2v-test-banner-{}", std::process::id()));
-    std::fs::write(
-        &banner,
-        "\x1b[2JPermission denied (publickey).\n{\"v\":1}\n",
-    )
-    .unwrap();
-    let more = format!("Banner {}", banner.display());
-    let sshd = Sshd::configured(GOOD, &more);
-    ask(&mut sshd.link().agent().unwrap()).unwrap();
-    let sshd = Sshd::configured("echo of my own >&2; exit 1", &more);
-    let error = ask(&mut sshd.link().agent().unwrap()).unwrap_err();
-    assert!(format!("{error:#}").ends_with("of my own"), "{error:#}");
-    assert!(!format!("{error:#}").contains("denied"), "{error:#}");
-    std::fs::remove_file(banner).unwrap();
-}
-
-fn data_order() -> DataOrder {
-    DataOrder {
-        v: VERSION,
-        run: "r".to_owned(),
-        plan_id: "p".to_owned(),
-        volume: "vda1".to_owned(),
-        work: DataWork::Files,
-    }
-}
-
-#[test]
-fn contents_go_both_ways() {
-    if skipped() {
-        return;
-    }
-    let sshd = Sshd::start(
-        "echo $SSH_ORIGINAL_COMMAND >$HERE/command; read -r order; echo $order >$HERE/order; cat",
-    );
-    let mut data = sshd.link().data(&data_order()).unwrap();
-    let sent: Vec<u8> = (0..32 << 20)
-        .map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
-    let mut received = vec![0; sent.len()];
-    std::thread::scope(|scope| {
-        let (from, to) = (&mut data.from, &mut data.to);
-        scope.spawn(|| {
-            to.write_all(&sent).unwrap();
-            to.flush().unwrap();
-        });
-        from.read_exact(&mut received).unwrap();
-    });
-    assert!(sent == received);
-    data.close().unwrap();
-    assert!(sshd.text("command").ends_with(" p2v agent --data\n"));
-    assert!(sshd.text("order").contains("\"volume\":\"vda1\""));
-}
-
-#[test]
-fn whose_fault_a_broken_copy_is() {
-    if skipped() {
-        return;
-    }
-    let copied = |script: &str, error: &str| {
-        let sshd = Sshd::start(script);
-        let data = sshd.link().data(&data_order()).unwrap();
-        // Until the script has done what it does.
-        std::thread::sleep(Duration::from_millis(700));
-        let failed: Result<()> = Err(anyhow::anyhow!("{error}"));
-        let error = data.settle(failed).unwrap_err();
-        (format!("{error:#}"), is_lost(&error))
-    };
-    let (text, lost) = copied("read order; kill -9 $PPID", "the stream ended");
-    assert!(lost, "{text}");
-    let (text, lost) = copied("read order; cat", "reading /home/x: I/O error");
-    assert_eq!((text.as_str(), lost), ("reading /home/x: I/O error", false));
-    let full = "read order; echo p2v: error: the disk is full >&2; exit 1";
-    let (text, lost) = copied(full, "the stream ended");
-    assert!(text.contains("the disk is full") && !lost, "{text}");
-
-    let sshd = Sshd::start("read order; echo p2v: error: the disk is full >&2; exit 1");
-    let error = sshd
-        .link()
-        .data(&data_order())
-        .unwrap()
-        .close()
-        .unwrap_err();
-    assert!(
-        format!("{error:#}").ends_with("the disk is full"),
-        "{error:#}"
-    );
-}
-
-#[test]
-fn work_is_repeated_until_the_connection_lasts() {
-    if skipped() {
-        return;
-    }
-    let sshd = Sshd::start(
-        "read order; echo >>$HERE/tries; [ $(wc -l <$HERE/tries) -gt 3 ] || kill -9 $PPID; echo good; cat >/dev/null",
-    );
-    let link = sshd.link();
-    let policy = Policy {
-        first: Duration::from_millis(20),
-        longest: Duration::from_millis(100),
-        give_up: Duration::from_secs(60),
-    };
-    let mut said = Vec::new();
-    let text = retry(&policy, &mut |line| said.push(line.to_owned()), |pulse| {
-        let mut data = link.data(&data_order())?;
-        let mut text = [0; 5];
-        let read = data.from.read_exact(&mut text);
-        pulse.beat();
-        data.settle(read.map(|()| text).map_err(Into::into))
-    });
-    assert_eq!(&text.unwrap(), b"good\n");
-    assert_eq!(said.len(), 3, "{said:?}");
-    assert!(
-        said[0].starts_with("connection lost; trying again in 1 s: "),
-        "{said:?}"
-    );
 }

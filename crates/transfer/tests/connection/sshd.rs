@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use p2v_sys::Cmd;
 use p2v_transfer::connection::{Address, Link};
+use p2v_transfer::protocol::{DataOrder, DataWork, VERSION};
 use tempfile::TempDir;
 
 /// Whether there is nobody to log in as.
@@ -173,4 +174,15 @@ fn key(path: &Path, kind: &str) {
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap().port()
+}
+
+/// For the files of one volume, which the script need not understand.
+pub fn data_order() -> DataOrder {
+    DataOrder {
+        v: VERSION,
+        run: "r".to_owned(),
+        plan_id: "p".to_owned(),
+        volume: "vda1".to_owned(),
+        work: DataWork::Files,
+    }
 }

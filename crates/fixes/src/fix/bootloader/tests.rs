@@ -1,3 +1,5 @@
+//! Which boot loader's tools each distribution runs, on roots of empty files.
+
 use super::*;
 use crate::testing::{TestRoot, machine};
 

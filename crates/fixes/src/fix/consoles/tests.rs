@@ -1,3 +1,5 @@
+//! Consoles in command lines and in what starts logins, before and after.
+
 use super::*;
 use crate::testing::{TestRoot, machine, run as run_fix};
 

@@ -1,3 +1,5 @@
+//! Initramfs files with and without drivers, and what is done about each.
+
 use super::archive::tests::cpio;
 use super::*;
 use crate::testing::{TestRoot, machine};

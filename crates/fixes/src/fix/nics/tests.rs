@@ -1,3 +1,5 @@
+//! Each network configuration's names of cards, before and after.
+
 use super::*;
 use crate::testing::{TestRoot, machine, run as run_fix, run_on};
 

@@ -1,5 +1,7 @@
 //! Reports made by hand, for tests.
 
+mod hostile;
+
 use std::path::PathBuf;
 
 use p2v_copy::{Difference, Progress};
@@ -14,6 +16,8 @@ use crate::source::{
     Area, Content, Disk, Filesystem, Identity, Kernel, MountPoint, Nic, Source, System,
 };
 use crate::target::{Target, TargetDisk, TargetNic};
+
+pub(crate) use hostile::hostile;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -249,6 +253,52 @@ fn fix(part: &str, outcome: &str, lines: &[&str]) -> FixResult {
     }
 }
 
+/// What each fix has to say, and one that failed.
+fn fixes() -> Vec<FixResult> {
+    vec![
+        fix(
+            "10-repair-fstab",
+            "changed",
+            &[
+                "/etc/fstab: 2 lines",
+                "-/dev/sda5 none swap sw 0 0",
+                "+/dev/vda2 none swap sw 0 0",
+            ],
+        ),
+        fix(
+            "20-drop-persistent-rules",
+            "not needed",
+            &["/etc/udev/rules.d has none"],
+        ),
+        fix(
+            "30-rename-interfaces",
+            "changed",
+            &["eno1 is ens3 now in /etc/network/interfaces"],
+        ),
+        fix(
+            "40-set-consoles",
+            "changed",
+            &["GRUB_CMDLINE_LINUX: console=tty0 console=ttyS0,38400"],
+        ),
+        fix(
+            "60-rebuild-initramfs",
+            "changed",
+            &["6.1.0-18-amd64: virtio_blk was missing; rebuilt in 41 s"],
+        ),
+        fix(
+            "70-install-boot-loader",
+            "changed",
+            &["GRUB 2 for BIOS on /dev/vda"],
+        ),
+        fix(
+            "80-stop-vendor-daemons",
+            "failed",
+            &["hpsmh: its unit cannot be disabled: it is masked elsewhere"],
+        ),
+        fix("90-relabel-selinux", "right", &[]),
+    ]
+}
+
 /// A machine with two disks, before the first write.
 pub(crate) fn begun() -> Report {
     Report::new(&source(), &target(), &plan())
@@ -279,48 +329,7 @@ pub(crate) fn moved() -> Report {
     report.fixed = Some(Fixed {
         will_boot: true,
         obstacles: Vec::new(),
-        fixes: vec![
-            fix(
-                "10-repair-fstab",
-                "changed",
-                &[
-                    "/etc/fstab: 2 lines",
-                    "-/dev/sda5 none swap sw 0 0",
-                    "+/dev/vda2 none swap sw 0 0",
-                ],
-            ),
-            fix(
-                "20-drop-persistent-rules",
-                "not needed",
-                &["/etc/udev/rules.d has none"],
-            ),
-            fix(
-                "30-rename-interfaces",
-                "changed",
-                &["eno1 is ens3 now in /etc/network/interfaces"],
-            ),
-            fix(
-                "40-set-consoles",
-                "changed",
-                &["GRUB_CMDLINE_LINUX: console=tty0 console=ttyS0,38400"],
-            ),
-            fix(
-                "60-rebuild-initramfs",
-                "changed",
-                &["6.1.0-18-amd64: virtio_blk was missing; rebuilt in 41 s"],
-            ),
-            fix(
-                "70-install-boot-loader",
-                "changed",
-                &["GRUB 2 for BIOS on /dev/vda"],
-            ),
-            fix(
-                "80-stop-vendor-daemons",
-                "failed",
-                &["hpsmh: its unit cannot be disabled: it is masked elsewhere"],
-            ),
-            fix("90-relabel-selinux", "right", &[]),
-        ],
+        fixes: fixes(),
     });
     report.restarted = true;
     report.end(Ok(()));
@@ -351,57 +360,4 @@ pub(crate) fn failed() -> Report {
     report.end(Err(&error));
     report.restarted = false;
     report
-}
-
-/// With `text` for everything that a stranger can say.
-pub(crate) fn hostile(text: &str) -> Report {
-    let mut report = failed();
-    let value = serde_json::to_value(&report).unwrap();
-    report = serde_json::from_value(replaced(value, text, "")).unwrap();
-    report
-}
-
-/// Every string replaced, but for the names of kinds and the paths by which the
-/// two sides are matched.
-fn replaced(value: serde_json::Value, text: &str, key: &str) -> serde_json::Value {
-    use serde_json::Value;
-    const KEPT: [&str; 8] = [
-        "hypervisor",
-        "boot",
-        "hostname_policy",
-        "weight",
-        "source",
-        "path",
-        "name",
-        "outcome",
-    ];
-    match value {
-        Value::String(word) => {
-            let kept = KEPT.contains(&key) && word.len() < 12 && !word.contains(' ');
-            let policy = key == "hostname" && word == "keep";
-            Value::String(if kept || policy {
-                word
-            } else {
-                text.to_owned()
-            })
-        }
-        Value::Array(list) => {
-            let list = list.into_iter().map(|value| replaced(value, text, key));
-            Value::Array(list.collect())
-        }
-        Value::Object(map) => {
-            let map = map
-                .into_iter()
-                .map(|(key, value)| match (key.as_str(), value) {
-                    // Kinds that are words: Swap, Reserved.
-                    ("fill" | "content", Value::String(word)) => (key, Value::String(word)),
-                    (_, value) => {
-                        let value = replaced(value, text, &key);
-                        (key, value)
-                    }
-                });
-            Value::Object(map.collect())
-        }
-        other => other,
-    }
 }

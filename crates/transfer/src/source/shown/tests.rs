@@ -1,3 +1,5 @@
+//! A disk in letters: proportions, widths and locales.
+
 use std::path::PathBuf;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Cards found in each network configuration, and what is none.
+
 use p2v_sys::Root;
 
 use super::*;
