@@ -25,7 +25,7 @@ pub const BASE_PACKAGES: &[(&str, &str)] = &[
     ("netbase", "/etc/protocols and /etc/services"),
     ("openssh-server", "how the migrator comes in"),
     ("acpid", "the power button, which is how a cluster stops it"),
-    ("rsync", "how the files come in"),
+    ("rsync", "for whoever brings some files by hand"),
     ("fdisk", "sfdisk"),
     ("gdisk", "sgdisk"),
     ("e2fsprogs", "ext2, ext3, ext4"),

@@ -66,6 +66,11 @@ pub(super) const WHOLE: Notes = Notes {
         ),
         CACHE,
         STATE,
+        (
+            "/usr/share/doc/p2v-transfer/docs",
+            "The manual, where the package is installed: install.md, migrate.md, \
+             troubleshooting.md and others.",
+        ),
     ],
     environment: &[DEBUG],
     see_also: &[
@@ -177,7 +182,7 @@ pub(super) const DISTRIBUTE: Notes = Notes {
         (
             "/etc/ganeti/instance-p2v-target",
             "What is distributed, but for names that begin with a dot or end in `~`, `.new`, \
-             `.bak` or `.dpkg-*`.",
+             `.bak`, `.dpkg-old`, `.dpkg-dist` or `.dpkg-new`.",
         ),
         (
             "/var/cache/ganeti-instance-p2v-target",

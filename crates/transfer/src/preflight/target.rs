@@ -49,14 +49,16 @@ fn ram_booted(target: &Target) -> Finding {
         "{name} is not running in RAM as p2v-target starts it, and its disks are its own"
     ))
     .remedy(format!(
-        "check the address; if it is right, put p2v-target on it (gnt-instance reinstall -o \
-         p2v-target+default {name}) and start it"
+        "check the address; if it is right, put p2v-target on it, which erases it (gnt-instance \
+         shutdown {name}; gnt-instance reinstall -o p2v-target+default {name}; gnt-instance \
+         start {name})"
     ))
 }
 
 fn memory(target: &Target) -> Finding {
     let (free, all) = (size_text(target.memory_available), size_text(target.memory));
-    let more = "give it more (gnt-instance modify -B memory=..., then restart it)";
+    let more = "give it more (gnt-instance modify -B memory=..., then gnt-instance reboot \
+                --type=full)";
     match target.memory_available {
         ..LEAST_MEMORY => Finding::error(format!(
             "the target has {free} of memory free, of {all}, and needs {}",
@@ -129,8 +131,10 @@ fn boot_mode(target: &Target, plan: &Plan) -> Finding {
     match (plan.boot, target.boot) {
         (BootMode::Efi, BootMode::Bios) => {
             Finding::error("the source starts by EFI and the instance by BIOS").remedy(format!(
-                "give it an EFI firmware (gnt-instance modify -H kvm_extra='-bios \
-             /usr/share/ovmf/OVMF.fd' {name}; {restart})"
+                "give it an EFI firmware, of the package ovmf on its node, and a disk that starts \
+                 by it (gnt-instance shutdown {name}; gnt-instance modify -H kvm_extra='-bios \
+                 /usr/share/ovmf/OVMF.fd' {name}; gnt-instance reinstall -o p2v-target+gpt {name}; \
+                 gnt-instance start {name})"
             ))
         }
         (BootMode::Bios, BootMode::Efi) => {
@@ -169,7 +173,8 @@ fn network(source: &Source, target: &Target) -> Vec<Finding> {
             "the source's {} has no counterpart on the target: its addresses will be on no card",
             nic.name
         ))
-        .remedy("give the instance more of them (gnt-instance modify --net add ...)"));
+        .remedy("give the instance more of them (gnt-instance modify --net add ..., then \
+                 gnt-instance reboot --type=full)"));
     }
     if findings.is_empty() {
         findings.push(Finding::good(format!(
@@ -183,8 +188,9 @@ fn network(source: &Source, target: &Target) -> Vec<Finding> {
 }
 
 fn no_card() -> Finding {
-    Finding::error("the target has no network card")
-        .remedy("give it one (gnt-instance modify --net add ...)")
+    Finding::error("the target has no network card").remedy(
+        "give it one (gnt-instance modify --net add ..., then gnt-instance reboot --type=full)",
+    )
 }
 
 /// All about the target that no source and no plan is needed for.

@@ -80,6 +80,12 @@ const CASES: &[Spoilt] = &[
     (ERROR, "not running in RAM", |case| {
         case.target.ram_booted = false
     }),
+    // Ganeti reinstalls none that runs.
+    (
+        ERROR,
+        "shutdown web1.example.org; gnt-instance reinstall",
+        |case| case.target.ram_booted = false,
+    ),
     (ERROR, "needs 256 MiB", |case| {
         case.target.memory_available = 200 * MIB
     }),
@@ -112,11 +118,16 @@ const CASES: &[Spoilt] = &[
     (ERROR, "make the plan anew", |case| {
         case.target.boot = BootMode::Direct
     }),
-    (ERROR, "OVMF.fd", |case| {
-        let mut source = source(vec![efi_disk()]);
-        source.system.boot = BootMode::Efi;
-        *case = made(source, target(&[60 * GIB]));
-    }),
+    // The variant `default` does not start by EFI.
+    (
+        ERROR,
+        "OVMF.fd' web1.example.org; gnt-instance reinstall -o p2v-target+gpt",
+        |case| {
+            let mut source = source(vec![efi_disk()]);
+            source.system.boot = BootMode::Efi;
+            *case = made(source, target(&[60 * GIB]));
+        },
+    ),
     (ERROR, "no EFI system partition", |case| {
         case.source.system.boot = BootMode::Efi;
         case.target.boot = BootMode::Efi;

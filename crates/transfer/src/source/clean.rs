@@ -27,8 +27,8 @@ pub fn check(kind: &str, window: &Window, place: &str) -> Result<()> {
     };
     result.map_err(|error| {
         let tool = match kind {
-            "xfs" => "run xfs_repair on it",
-            "btrfs" => "mount and unmount it",
+            // Neither xfs_repair nor btrfs check replays a log.
+            "xfs" | "btrfs" => "mount and unmount it",
             _ => "run e2fsck on it",
         };
         anyhow::anyhow!(

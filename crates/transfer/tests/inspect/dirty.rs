@@ -38,7 +38,8 @@ fn a_dirty_journal_is_refused_and_a_clean_one_is_not() {
             "xfs",
             &["-q", "-m", "uuid=11111111-2222-3333-4444-5555555555aa"],
             310,
-            "xfs_repair",
+            // xfs_repair refuses a log that has something in it.
+            "mount and unmount it",
         ),
         ("btrfs", &["-q", "-U", BTRFS], 130, "mount and unmount it"),
     ] {
