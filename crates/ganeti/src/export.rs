@@ -1,6 +1,6 @@
 //! Ganeti's `export`: one disk as a stream on standard output.
 //!
-//! Ganeti runs it once for each disk, and compresses what comes. The disk is
+//! Ganeti runs it once for each disk, and may compress what comes. The disk is
 //! only read.
 
 use std::fs::{File, OpenOptions};

@@ -49,7 +49,7 @@ pub fn page() -> String {
     page.literal(EXAMPLE);
     page.paragraph("One instance with another filesystem and two packages more:");
     page.literal(
-        "gnt-instance add -o p2v-target+default -O 'filesystem=xfs,extra_pkgs=+tmux less' \\\n  \
+        "gnt-instance add -o p2v-target+default -O 'filesystem=xfs,extra_pkgs=+tmux vim-tiny' \\\n  \
          -t drbd -s 20G web1.example.org",
     );
     page.section("See also");

@@ -14,7 +14,7 @@
 //! the data if it has any, and the first 16 bytes of their BLAKE3, keyed with
 //! the manifest's hash and counting the records: one that is damaged, missing,
 //! doubled, out of its order or from another stream does not pass. Numbers are
-//! little-endian. The stream is not compressed: Ganeti does that outside.
+//! little-endian. The stream is not compressed: Ganeti may do that on its way.
 
 pub mod manifest;
 mod reader;

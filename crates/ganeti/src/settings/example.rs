@@ -13,8 +13,8 @@ const HEAD: &str = "\
 # NAME+=value with a shell's quotes and backslashes, $NAME and ${NAME} of what
 # has been set above, : ${NAME:=value} to set what is empty, and comments. No
 # shell runs: anything else is an error. `export NAME=value` hands a variable
-# to the hooks, which get SUITE, ARCH, PARTITION_STYLE, EXTRA_PKGS and
-# FILESYSTEM anyway.
+# to the hooks, which get SUITE, ARCH, PARTITION_STYLE, EXTRA_PKGS, FILESYSTEM
+# and HOSTNAME_POLICY anyway.
 ";
 
 /// The text of p2v-target.conf as it is installed: every setting explained and

@@ -151,7 +151,7 @@ pub(super) const SETTINGS: &[Setting] = &[
             "commas. All of them take RAM in the instance. A variant adds to them with",
             "EXTRA_PKGS+=\",more\".",
         ],
-        example: Some("less,vim-tiny"),
+        example: Some("tmux,vim-tiny"),
         empty_is_a_value: true,
         set: |settings, text| {
             settings.extra_pkgs = values::packages(text)?;
