@@ -147,7 +147,7 @@ const DESCRIPTION: &[&str] = &[
     "What create makes of an instance's disk, import where it restores a dump, and rename, is set \
      in four layers, each going over the one before: the defaults; p2v-target.conf; the file of the \
      variant (`gnt-instance add -o p2v-target+NAME`); the OS parameters (`-O name=value`, or set \
-     for all by gnt-os(8)).",
+     for all instances of a variant by gnt-os(8)).",
     "All settings have defaults, and without the file these stand. Everything is checked before \
      anything is used: one error lists every wrong value with the file and the line. A name that is \
      probably mistyped is warned of.",
