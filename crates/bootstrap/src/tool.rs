@@ -21,6 +21,9 @@ const TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 /// packages.
 const MERGE_HOOK: &str = "/usr/share/mmdebstrap/hooks/merged-usr";
 
+/// Where debootstrap has what is particular to each suite.
+const SCRIPTS: &str = "/usr/share/debootstrap/scripts";
+
 /// Puts the mirror's login where apt looks for it, and where it stays, for the
 /// root's own apt. mmdebstrap runs it by a shell, with the root as `$1`.
 const LOGIN_HOOK: &str =
@@ -67,7 +70,10 @@ impl Tool {
         let login = login.transpose()?.flatten();
         let command = match self {
             Self::Mmdebstrap => mmdebstrap(recipe, target, &what, login.as_ref()),
-            Self::Debootstrap => debootstrap(recipe, target, &what),
+            Self::Debootstrap => {
+                check_signed(Path::new(SCRIPTS), &recipe.suite)?;
+                debootstrap(recipe, target, &what)
+            }
         };
         let command = environment(command, recipe).timeout(TIMEOUT);
         let result = if std::io::stderr().is_terminal() {
@@ -115,11 +121,41 @@ fn mmdebstrap(recipe: &Recipe, target: &Path, what: &str, login: Option<&MirrorL
     command.arg(&recipe.suite).arg(target).args(mirror)
 }
 
+/// Where debootstrap knows no key of an archive, or has no file of it, it
+/// installs from there with a warning; and what it installs runs as root.
+/// mmdebstrap never does.
+fn check_signed(scripts: &Path, suite: &str) -> Result<()> {
+    let doing = || format!("looking for the key of {suite}'s archive");
+    let script = match std::fs::read(scripts.join(suite)) {
+        Ok(script) => String::from_utf8_lossy(&script).into_owned(),
+        // debootstrap itself says that it does not know the suite.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(doing),
+    };
+    let keyring = |line: &str| Some(line.strip_prefix("keyring ")?.trim().to_owned());
+    let keyrings: Vec<String> = script.lines().filter_map(keyring).collect();
+    if keyrings.iter().any(|file| Path::new(file).exists()) {
+        return Ok(());
+    }
+    match keyrings.first() {
+        Some(file) => bail!(
+            "{}: debootstrap wants {file}, which is not on this node: install the package that \
+             has it, or choose another SUITE",
+            doing()
+        ),
+        None => bail!(
+            "{}: debootstrap knows none, and would take anybody's packages: install mmdebstrap, \
+             or choose another SUITE",
+            doing()
+        ),
+    }
+}
+
 /// debootstrap hands the mirror's password to wget as an argument, and so do
 /// we to it.
 fn debootstrap(recipe: &Recipe, target: &Path, what: &str) -> Cmd {
     Cmd::new("debootstrap", format!("installing {what}"))
-        .arg("--variant=minbase")
+        .args(["--variant=minbase", "--force-check-gpg"])
         .arg(format!("--arch={}", recipe.arch))
         .arg(format!("--components={}", recipe.components().join(",")))
         .arg(format!("--include={}", recipe.all_packages().join(",")))
@@ -251,6 +287,37 @@ mod tests {
             assert!(advice.contains(expected), "{advice}");
         }
         assert_eq!(explain("E: something else", &recipe()), None);
+    }
+
+    #[test]
+    fn debootstrap_is_refused_where_it_would_check_no_signature() {
+        let scripts = tempfile::tempdir().unwrap();
+        let key = scripts.path().join("key.gpg");
+        std::fs::write(&key, "").unwrap();
+        let script = |name: &str, text: String| {
+            std::fs::write(scripts.path().join(name), text).unwrap();
+        };
+        script(
+            "there",
+            format!("mirror_style release\nkeyring {}\n", key.display()),
+        );
+        script(
+            "gone",
+            "default_mirror x\nkeyring /no/such/key.gpg\n".to_owned(),
+        );
+        script(
+            "keyless",
+            "# keyring none\nmirror_style release\n".to_owned(),
+        );
+        let check =
+            |suite| check_signed(scripts.path(), suite).map_err(|error| format!("{error:#}"));
+        assert_eq!(check("there"), Ok(()));
+        assert_eq!(check("unknown"), Ok(()));
+        let gone = check("gone").unwrap_err();
+        assert!(
+            gone.contains("install the package that has it") && gone.contains("/no/such/key.gpg")
+        );
+        assert!(check("keyless").unwrap_err().contains("install mmdebstrap"));
     }
 
     #[test]
