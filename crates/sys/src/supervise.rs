@@ -108,9 +108,8 @@ fn enter(parent: Pid) -> Result<()> {
     if !std::path::Path::new(&format!("/proc/{parent}")).exists() {
         anyhow::bail!("starting the worker: its parent has ended");
     }
+    part_mounts()?;
     let none: Option<&str> = None;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-        .context("making the mounts private")?;
     // Programs that look into /proc must see the new namespace's processes.
     mount(
         Some("proc"),
@@ -120,6 +119,14 @@ fn enter(parent: Pid) -> Result<()> {
         none,
     )
     .context("mounting /proc")
+}
+
+/// What is mounted here is seen nowhere else; what is unmounted elsewhere goes
+/// here too, or its device would stay in use for as long as we work.
+fn part_mounts() -> Result<()> {
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)
+        .context("making the mounts private")
 }
 
 fn supervise(worker: Pid) -> Result<u8> {
@@ -151,5 +158,60 @@ fn supervise(worker: Pid) -> Result<u8> {
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(std::time::Duration::from_millis(20));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::mount::umount;
+
+    use super::*;
+
+    /// The place that is mounted in the thread's namespace.
+    fn is_mounted(place: &str) -> bool {
+        let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+        mounts.lines().any(|line| line.contains(place))
+    }
+
+    #[test]
+    fn what_is_unmounted_outside_goes_and_what_is_mounted_inside_stays_there() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED: mounting needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let [outer, inner] = ["outer", "inner"].map(|name| {
+            let path = dir.path().join(name).display().to_string();
+            std::fs::create_dir(&path).unwrap();
+            path
+        });
+        let none: Option<&str> = None;
+        let mount_at = |place: &str| {
+            mount(none, place, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+        };
+        // A namespace of this test's alone, in which mounts are shared as
+        // systemd has them.
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(none, "/", none, private, none).unwrap();
+        let shared = MsFlags::MS_REC | MsFlags::MS_SHARED;
+        mount(none, "/", none, shared, none).unwrap();
+        mount_at(&outer);
+        let (entered, unmounted) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                unshare(CloneFlags::CLONE_NEWNS).unwrap();
+                part_mounts().unwrap();
+                mount_at(&inner);
+                assert!(is_mounted(&outer) && is_mounted(&inner));
+                entered.wait();
+                unmounted.wait();
+                assert!(!is_mounted(&outer) && is_mounted(&inner));
+            });
+            entered.wait();
+            assert!(!is_mounted(&inner));
+            umount(outer.as_str()).unwrap();
+            unmounted.wait();
+        });
     }
 }
