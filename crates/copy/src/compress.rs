@@ -1,10 +1,15 @@
 //! Packs frames by zstd when the link is what everybody waits for.
 //!
-//! The thread that writes to the link says how long it waited there. If that is
-//! most of the time while processors lie idle, packing gains. If the link waits
-//! for packed frames instead, less packing may gain; none at all only if the link
-//! has been seen to carry more than goes through now. What does not become smaller
-//! is sent as it is, and what comes after it is tried only now and then.
+//! A frame is packed if it would have to wait for the link: if the queue there is
+//! crowded. If the link is quick, or the processors have enough to do, frames go as
+//! they are. So each is packed or not as there is time for it, and a link and
+//! processors that are both busy share the work.
+//!
+//! How much is packed follows from how long the thread that writes to the link
+//! waited there: if that is most of the time while processors lie idle, more
+//! packing gains; if the link waits for packed frames instead, less may. What does
+//! not become smaller is sent as it is, and what comes after it is tried only now
+//! and then.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
@@ -14,24 +19,21 @@ use zstd::bulk::Compressor;
 
 use crate::Compression;
 use crate::frame::{Frame, PLAIN};
-use crate::queue::lock;
+use crate::queue::{Queue, lock};
 use crate::rooms::Rooms;
 
-/// The levels that are gone through, 0 for none. Processors that pack for a
-/// link of 1 Gbit/s have other work besides: the first takes a fifth to a third
-/// less of them than level 1, and packs to a half instead of two fifths.
-const LEVELS: [i32; 5] = [0, -4, 1, 3, 6];
+/// The levels that are gone through. Processors that pack for a link of 1 Gbit/s
+/// have other work besides: the first takes a fifth to a third less of them than
+/// level 1, and packs to a half instead of two fifths.
+const LEVELS: [i32; 4] = [-4, 1, 3, 6];
 /// The place of the level for those who always pack.
-const ALWAYS: i32 = 2;
+const ALWAYS: i32 = 1;
 /// How long the link is watched before something is decided.
 const WINDOW: Duration = Duration::from_millis(100);
 /// Less is not worth it, in bytes.
 const LEAST: usize = 512;
 /// After one that did not become smaller so many frames are not tried.
 const SKIPPED: u32 = 3;
-/// What the link was seen to carry counts less with every window: it may have
-/// become slower since.
-const FORGET: f64 = 0.98;
 
 /// See the module.
 pub struct Packer {
@@ -50,11 +52,6 @@ struct Watched {
     since: Instant,
     waited: Duration,
     processors: Option<(u64, u64)>,
-    /// Bytes that went over the link, and what they were before they were packed.
-    wire: u64,
-    raw: u64,
-    /// The most bytes a second that the link was seen to carry.
-    carries: f64,
 }
 
 /// What happened in one window.
@@ -64,12 +61,10 @@ struct Window {
     waited: f64,
     /// The share of the processors that was idle.
     idle: f64,
-    /// Whether the link was seen to carry more than goes through now, unpacked.
-    carries_more: bool,
 }
 
 impl Packer {
-    /// Begins without packing unless it is always wished.
+    /// Begins with the lowest level unless packing is always wished.
     pub fn new(wish: Compression) -> Self {
         Self {
             rooms: Rooms::default(),
@@ -85,17 +80,24 @@ impl Packer {
                 since: Instant::now(),
                 waited: Duration::ZERO,
                 processors: processors(),
-                wire: 0,
-                raw: 0,
-                carries: 0.0,
             }),
         }
     }
 
-    /// The frame, packed if that is the thing to do now.
-    pub fn pack(&self, frame: Frame) -> Frame {
-        let level = LEVELS[self.level.load(Relaxed) as usize];
-        if level == 0 || frame.payload.len() < LEAST {
+    /// Appends the frame to those that wait for the link, packed if that is the
+    /// thing to do now. False as [`Queue::push`].
+    pub fn push(&self, out: &Queue<Frame>, frame: Frame) -> bool {
+        let pays = match self.wish {
+            Compression::Never => false,
+            Compression::Adaptive => out.is_crowded(),
+            Compression::Always => true,
+        };
+        out.push(if pays { self.pack(frame) } else { frame })
+    }
+
+    /// The frame, packed if it becomes smaller.
+    fn pack(&self, frame: Frame) -> Frame {
+        if frame.payload.len() < LEAST {
             return frame;
         }
         let skip = self.skip.load(Relaxed);
@@ -103,6 +105,7 @@ impl Packer {
             self.skip.store(skip - 1, Relaxed);
             return frame;
         }
+        let level = LEVELS[self.level.load(Relaxed) as usize];
         let Some(packed) = self.packed(&frame.payload, level) else {
             return frame;
         };
@@ -141,25 +144,21 @@ impl Packer {
     }
 
     /// Is told how long the link took a frame.
-    pub fn waited(&self, time: Duration, frame: &Frame) {
+    pub fn waited(&self, time: Duration) {
         if self.wish != Compression::Adaptive {
             return;
         }
         let mut watched = lock(&self.watched);
         watched.waited += time;
-        watched.wire += frame.wire();
-        watched.raw += frame.packed_from.unwrap_or(frame.payload.len()) as u64;
         let passed = watched.since.elapsed();
         if passed < WINDOW {
             return;
         }
         let seconds = passed.as_secs_f64();
         let now = processors();
-        let carries = (watched.wire as f64 / seconds).max(watched.carries * FORGET);
         let window = Window {
             waited: watched.waited.as_secs_f64() / seconds,
             idle: watched.processors.zip(now).map_or(1.0, idle_share),
-            carries_more: carries > watched.raw as f64 / seconds,
         };
         let level = next_level(self.level.load(Relaxed), window);
         self.level.store(level, Relaxed);
@@ -167,9 +166,6 @@ impl Packer {
             since: Instant::now(),
             waited: Duration::ZERO,
             processors: now,
-            wire: 0,
-            raw: 0,
-            carries,
         };
     }
 }
@@ -177,10 +173,10 @@ impl Packer {
 /// The place of the level that follows from what a window saw at this one.
 fn next_level(level: i32, window: Window) -> i32 {
     let highest = LEVELS.len() as i32 - 1;
-    let Window { waited, idle, .. } = window;
-    if waited > 0.6 && idle > if level == 0 { 0.15 } else { 0.4 } {
+    let Window { waited, idle } = window;
+    if waited > 0.6 && idle > 0.4 {
         (level + 1).min(highest)
-    } else if waited < 0.3 && idle < 0.15 && (level > 1 || window.carries_more) {
+    } else if waited < 0.3 && idle < 0.15 {
         (level - 1).max(0)
     } else {
         level
@@ -215,30 +211,40 @@ mod tests {
     use crate::frame::Kind;
 
     #[test]
-    fn packing_begins_when_the_link_is_waited_for_and_processors_are_idle() {
+    fn more_is_packed_while_the_link_is_waited_for_and_processors_are_idle() {
         let table = [
-            // Level, share waited, share idle, the link carries more, level then.
-            (0, 0.9, 0.5, false, 1),
-            (0, 0.9, 0.05, false, 0),
-            (0, 0.2, 0.9, false, 0),
-            (1, 0.9, 0.2, false, 1),
-            (1, 0.9, 0.6, false, 2),
-            (4, 0.9, 0.9, false, 4),
-            (1, 0.1, 0.05, true, 0),
-            (1, 0.1, 0.05, false, 1),
-            (2, 0.1, 0.05, false, 1),
-            (1, 0.1, 0.9, true, 1),
-            (0, 0.1, 0.0, true, 0),
+            // Level, share waited, share idle, level then.
+            (0, 0.9, 0.5, 1),
+            (0, 0.9, 0.2, 0),
+            (0, 0.2, 0.9, 0),
+            (1, 0.9, 0.6, 2),
+            (3, 0.9, 0.9, 3),
+            (1, 0.1, 0.9, 1),
+            (1, 0.1, 0.05, 0),
+            (0, 0.1, 0.0, 0),
         ];
-        for (level, waited, idle, carries_more, expected) in table {
-            let window = Window {
-                waited,
-                idle,
-                carries_more,
-            };
+        for (level, waited, idle, expected) in table {
+            let window = Window { waited, idle };
             assert_eq!(next_level(level, window), expected, "{level} {window:?}");
         }
         assert!(processors().is_some_and(|(idle, all)| idle <= all && all > 0));
+    }
+
+    #[test]
+    fn frames_are_packed_that_would_wait_for_the_link() {
+        let frame = || Frame::new(Kind::Data, vec![7; 100_000]);
+        for (wish, expected) in [
+            (Compression::Never, [false; 4]),
+            (Compression::Adaptive, [false, false, false, true]),
+            (Compression::Always, [true; 4]),
+        ] {
+            let packer = Packer::new(wish);
+            let out = Queue::new(4);
+            assert!((0..4).all(|_| packer.push(&out, frame())));
+            let sent = std::iter::from_fn(|| out.try_pop());
+            let packed: Vec<bool> = sent.map(|frame| frame.packed_from.is_some()).collect();
+            assert_eq!(packed, expected, "{wish:?}");
+        }
     }
 
     #[test]
@@ -262,7 +268,5 @@ mod tests {
         assert_eq!((sent.packed_from, &sent.payload), (None, &noise));
         let next = packer.pack(Frame::new(Kind::Data, text.clone()));
         assert_eq!(next.packed_from, None);
-        let never = Packer::new(Compression::Never);
-        assert_eq!(never.pack(Frame::new(Kind::Data, text)).packed_from, None);
     }
 }

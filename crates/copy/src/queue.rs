@@ -84,6 +84,11 @@ impl<T> Queue<T> {
         lock(&self.content).items.len()
     }
 
+    /// Whether it is three quarters full: what comes now has to wait.
+    pub fn is_crowded(&self) -> bool {
+        self.len() >= self.most - self.most / 4
+    }
+
     /// Nothing more comes; what is in it is still taken out.
     pub fn end(&self) {
         lock(&self.content).ended = true;

@@ -140,7 +140,7 @@ impl Sender<'_> {
         payload.put_long(if is_zero(bytes) { &[] } else { bytes })?;
         self.counters.sent(bytes.len() as u64);
         let frame = Frame::new(Kind::Data, payload);
-        self.out.push(self.packer.pack(frame));
+        self.packer.push(self.out, frame);
         Ok(())
     }
 }

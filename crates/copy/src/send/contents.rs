@@ -114,7 +114,7 @@ impl Small {
         if !self.payload.is_empty() {
             let payload = std::mem::take(&mut self.payload);
             let frame = Frame::new(Kind::Data, payload);
-            sender.out.push(sender.packer.pack(frame));
+            sender.packer.push(sender.out, frame);
             sender.counters.sent(self.contents);
             sender.counters.done(std::mem::take(&mut self.contents));
         }
@@ -141,14 +141,12 @@ fn large(sender: &Sender, file: &FileRef, open: &File) -> Result<()> {
             record(&mut payload, file.id, allocated, at, length);
             append(&mut payload, open, at, length)?;
             let contents = payload.len() - length;
-            if length >= ZEROS && is_zero(&payload[contents..]) {
-                // Nothing to send.
-            } else if !sender
-                .out
-                .push(sender.packer.pack(Frame::new(Kind::Data, payload)))
-            {
-                return Ok(());
-            } else {
+            let has_content = length < ZEROS || !is_zero(&payload[contents..]);
+            if has_content {
+                let frame = Frame::new(Kind::Data, payload);
+                if !sender.packer.push(sender.out, frame) {
+                    return Ok(());
+                }
                 sender.counters.sent(length as u64);
             }
             at += length as u64;

@@ -32,7 +32,7 @@ impl<'a, W: Write> Link<'a, W> {
     pub fn write(&mut self, frame: &Frame) -> Result<()> {
         let begun = Instant::now();
         self.to.write(frame)?;
-        self.packer.waited(begun.elapsed(), frame);
+        self.packer.waited(begun.elapsed());
         self.counters.wire(frame.wire());
         Ok(())
     }

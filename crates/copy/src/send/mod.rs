@@ -91,8 +91,8 @@ impl Sender<'_> {
     fn emit(&self, batch: Batch) -> bool {
         self.counters.entries(u64::from(batch.count));
         lock(&self.asked).insert(batch.number, batch.files);
-        self.out
-            .push(self.packer.pack(Frame::new(Kind::Entries, batch.payload)))
+        let frame = Frame::new(Kind::Entries, batch.payload);
+        self.packer.push(self.out, frame)
     }
 
     /// Lets the link and the readers catch up.
