@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -172,22 +172,22 @@ impl Machine {
     /// Waits for the SSH server's greeting and returns the time since QEMU was
     /// started. Ends early, with the console's end, when the machine does.
     pub fn wait_for_ssh(&mut self, within: Duration) -> Result<Duration> {
-        let deadline = Instant::now() + within;
-        loop {
-            let slice = Duration::from_secs(2);
-            match ssh::wait_for_banner(self.ssh_port, slice) {
-                Ok(()) => return Ok(self.started.elapsed()),
-                Err(error) => {
-                    let ended = self.child.try_wait().context("looking at qemu")?;
-                    if ended.is_some() {
-                        bail!("qemu ended: {}. {}", self.said(), self.console.tail());
-                    }
-                    if Instant::now() >= deadline {
-                        return Err(error.context(self.console.tail()));
-                    }
-                }
+        let begun = Instant::now();
+        let address = (Ipv4Addr::LOCALHOST, self.ssh_port).into();
+        while !ssh::greets(address, begun) {
+            if self.child.try_wait().context("looking at qemu")?.is_some() {
+                bail!("qemu ended: {}. {}", self.said(), self.console.tail());
             }
+            if begun.elapsed() >= within {
+                bail!(
+                    "waiting for an SSH server at {address}: none within {} s. {}",
+                    within.as_secs(),
+                    self.console.tail()
+                );
+            }
+            std::thread::sleep(ssh::PAUSE);
         }
+        Ok(self.started.elapsed())
     }
 
     /// What QEMU itself had to say.

@@ -2,19 +2,24 @@
 //! host key that the node wrote down when it created the instance.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use p2v_sys::Cmd;
 
-/// How long one attempt to reach the server may take. Short: QEMU's network
-/// accepts before the guest does, and tells nothing when the guest is up.
+/// How long one attempt to reach the server may take at least. Short: QEMU's
+/// network accepts before the guest does, and tells nothing when the guest is up.
 const ATTEMPT: Duration = Duration::from_millis(500);
 
-/// Between two attempts: the resolution of what is measured.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Later attempts take this part of the time since the first. A server greets by
+/// a process of its own: one on a slow machine that is asked twice a second has
+/// none that gets to it.
+const PATIENCE: u32 = 20;
+
+/// Between two attempts: with them, the resolution of what is measured.
+pub const PAUSE: Duration = Duration::from_millis(100);
 
 /// One login on a machine that is emulated.
 const LOGIN: Duration = Duration::from_secs(60);
@@ -202,16 +207,11 @@ impl Ssh {
     }
 }
 
-/// Waits until the server at a local port says that it speaks SSH.
-pub fn wait_for_banner(port: u16, within: Duration) -> Result<()> {
-    wait_for_banner_at((Ipv4Addr::LOCALHOST, port).into(), within)
-}
-
-/// The same anywhere.
-pub fn wait_for_banner_at(address: SocketAddr, within: Duration) -> Result<()> {
-    let deadline = Instant::now() + within;
-    while Instant::now() < deadline {
-        if banner(address).is_some_and(|text| &text == b"SSH-2.0-") {
+/// Waits until the server at an address says that it speaks SSH.
+pub fn wait_for_banner(address: SocketAddr, within: Duration) -> Result<()> {
+    let begun = Instant::now();
+    while begun.elapsed() < within {
+        if greets(address, begun) {
             return Ok(());
         }
         std::thread::sleep(PAUSE);
@@ -222,9 +222,16 @@ pub fn wait_for_banner_at(address: SocketAddr, within: Duration) -> Result<()> {
     )
 }
 
-fn banner(address: SocketAddr) -> Option<[u8; 8]> {
-    let mut stream = TcpStream::connect_timeout(&address, ATTEMPT).ok()?;
-    stream.set_read_timeout(Some(ATTEMPT)).ok()?;
+/// Whether the server says now that it speaks SSH. It has been asked since
+/// `begun`.
+pub fn greets(address: SocketAddr, begun: Instant) -> bool {
+    let patience = ATTEMPT.max(begun.elapsed() / PATIENCE);
+    banner(address, patience).is_some_and(|text| &text == b"SSH-2.0-")
+}
+
+fn banner(address: SocketAddr, within: Duration) -> Option<[u8; 8]> {
+    let mut stream = TcpStream::connect_timeout(&address, within).ok()?;
+    stream.set_read_timeout(Some(within)).ok()?;
     let mut text = [0; 8];
     stream.read_exact(&mut text).ok()?;
     Some(text)
@@ -266,6 +273,8 @@ fn lines_of(public_keys: &[String], host: &str, port: u16) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
@@ -284,7 +293,8 @@ mod tests {
     fn a_port_without_a_server_is_an_error_in_time() {
         let start = Instant::now();
         // Port 1 of the loopback is nobody's.
-        assert!(wait_for_banner(1, Duration::from_millis(300)).is_err());
+        let nobody = (Ipv4Addr::LOCALHOST, 1).into();
+        assert!(wait_for_banner(nobody, Duration::from_millis(300)).is_err());
         assert!(start.elapsed() < Duration::from_secs(10));
     }
 }

@@ -71,7 +71,7 @@ impl Sshd {
             host_key,
         };
         let address: IpAddr = host.parse().context("parsing an address")?;
-        ssh::wait_for_banner_at((address, port).into(), PATIENCE)?;
+        ssh::wait_for_banner((address, port).into(), PATIENCE)?;
         Ok(server)
     }
 
