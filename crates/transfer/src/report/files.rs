@@ -13,12 +13,13 @@ const MOST: u32 = 1000;
 /// Writes the report into `directory`, which is made if it is missing, as
 /// `p2v-transfer-NAME-TIME.json` and `.html`; with a number if those exist.
 /// Both belong to their owner alone: they describe a machine. Returns their
-/// paths, JSON's first.
+/// absolute paths, JSON's first: who is to copy them away reads them elsewhere.
 ///
 /// # Errors
 /// The directory cannot be written to.
 pub fn write(directory: &Path, report: &Report) -> Result<(PathBuf, PathBuf)> {
     let doing = || format!("writing the report to {}", directory.display());
+    let directory = &std::path::absolute(directory).with_context(doing)?;
     std::fs::create_dir_all(directory).with_context(doing)?;
     let json = serde_json::to_string_pretty(report).with_context(doing)? + "\n";
     let json = prepared(directory, &json).with_context(doing)?;
@@ -129,6 +130,18 @@ mod tests {
         let third = write(&dir, &report).unwrap().0;
         assert!(third.ends_with("p2v-transfer-web1-20240229T120000Z-3.json"));
         assert_eq!(names(&dir).len(), 5, "{:?}", names(&dir));
+    }
+
+    #[test]
+    fn a_relative_directory_is_named_in_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = std::env::current_dir().unwrap();
+        let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+        let relative = up.join(dir.path().strip_prefix("/").unwrap());
+        let (json, page) = write(&relative, &html::samples::moved()).unwrap();
+        assert!(json.is_absolute() && page.is_absolute(), "{json:?}");
+        assert_eq!(json.parent().unwrap(), here.join(&relative));
+        assert_eq!(names(dir.path()).len(), 2);
     }
 
     #[test]
