@@ -170,7 +170,8 @@ impl CommandLines {
                         path,
                         before: line[..range.start].trim(),
                     };
-                    Line::of(line, edited_line(line, range, |words| edit(&place, words)))
+                    let edited = edited_line(line, range, *form, |words| edit(&place, words));
+                    Line::of(line, edited)
                 }
                 None => Line::Keep,
             });
@@ -218,8 +219,13 @@ fn place(form: Form, line: &str) -> Option<Range<usize>> {
 }
 
 /// The line with its command line edited; where a word changed, one blank
-/// stands between all of them.
-fn edited_line(line: &str, place: Range<usize>, edit: impl FnOnce(&mut Vec<String>)) -> String {
+/// stands between all of them. A shell's value of several words is quoted.
+fn edited_line(
+    line: &str,
+    place: Range<usize>,
+    form: Form,
+    edit: impl FnOnce(&mut Vec<String>),
+) -> String {
     let text = &line[place.clone()];
     let old: Vec<String> = text.split_ascii_whitespace().map(str::to_owned).collect();
     let mut new = old.clone();
@@ -238,7 +244,14 @@ fn edited_line(line: &str, place: Range<usize>, edit: impl FnOnce(&mut Vec<Strin
     } else {
         &lead
     };
-    splice(line, &[(place, format!("{glue}{}{tail}", new.join(" ")))])
+    let quoted = line[..place.start].ends_with(['"', '\'']);
+    let mark = if matches!(form, Form::GrubDefaults) && !quoted {
+        "\""
+    } else {
+        ""
+    };
+    let new = new.join(" ");
+    splice(line, &[(place, format!("{mark}{glue}{new}{tail}{mark}"))])
 }
 
 /// Whether the place follows a word right away: an `append` with nothing.
@@ -296,6 +309,11 @@ mod tests {
                 "etc/default/grub",
                 "# GRUB_CMDLINE_LINUX=\"no\"\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet splash\"\nGRUB_CMDLINE_LINUX=\"\" # x\nGRUB_TIMEOUT=5\n",
                 "# GRUB_CMDLINE_LINUX=\"no\"\nGRUB_CMDLINE_LINUX_DEFAULT=\"splash new\"\nGRUB_CMDLINE_LINUX=\"new\" # x\nGRUB_TIMEOUT=5\n",
+            ),
+            (
+                "etc/default/grub",
+                "GRUB_CMDLINE_LINUX=quiet # x\nGRUB_CMDLINE_LINUX_DEFAULT=\nGRUB_CMDLINE_LINUX=quiet\" x\"\n",
+                "GRUB_CMDLINE_LINUX=\"new\" # x\nGRUB_CMDLINE_LINUX_DEFAULT=\"new\"\nGRUB_CMDLINE_LINUX=quiet\" x\"\n",
             ),
             (
                 "etc/kernel/cmdline",

@@ -94,7 +94,8 @@ pub fn splice(line: &str, changes: &[(Range<usize>, String)]) -> String {
 }
 
 /// The place of the value in a shell's `NAME=value`, inside its quotes; `None`
-/// in any other line.
+/// in any other line, and where the value is put together of several parts, as
+/// `a"b c"`.
 pub fn assigned(line: &str, name: &str) -> Option<Range<usize>> {
     let start = line.len() - line.trim_start().len();
     let rest = line[start..]
@@ -105,13 +106,20 @@ pub fn assigned(line: &str, name: &str) -> Option<Range<usize>> {
     match value.chars().next() {
         Some(quote @ ('"' | '\'')) => {
             let length = closing(&value[1..], quote)?;
-            Some(from + 1..from + 1 + length)
+            let behind = value[1 + length + 1..].chars().next();
+            let is_all = behind.is_none_or(ends_word);
+            is_all.then_some(from + 1..from + 1 + length)
         }
         _ => {
-            let end = value.find(|letter: char| letter.is_ascii_whitespace() || letter == '#');
-            Some(from..from + end.unwrap_or(value.len()))
+            let length = value.find(ends_word).unwrap_or(value.len());
+            let is_all = !value[..length].contains(['"', '\'', '\\', '`']);
+            is_all.then_some(from..from + length)
         }
     }
+}
+
+fn ends_word(letter: char) -> bool {
+    letter.is_ascii_whitespace() || letter == ';'
 }
 
 /// Where the quote ends; in double quotes a backslash hides one.
@@ -168,7 +176,11 @@ mod tests {
             ("  export A=\"b c\" # d", Some("b c")),
             ("A='b \" c'", Some("b \" c")),
             ("A=\"b \\\" c\"", Some("b \\\" c")),
-            ("A=b#c", Some("b")),
+            ("A=b#c # d", Some("b#c")),
+            ("A=b; C=d", Some("b")),
+            ("A=b\"c d\"", None),
+            ("A=\"b c\"d", None),
+            ("A=b\\ c", None),
             ("A=", Some("")),
             ("A=\"b", None),
             ("#A=b", None),

@@ -14,6 +14,8 @@ use crate::machine::Machine;
 use crate::{Draft, Verdict};
 
 const GRUB: &str = "etc/default/grub";
+/// In it: words for the kernel in every entry.
+const KERNEL_WORDS: &str = "GRUB_CMDLINE_LINUX";
 
 /// Sets the consoles.
 pub fn run(machine: &Machine, draft: &mut Draft) -> Result<Verdict> {
@@ -63,10 +65,21 @@ fn edit_cmdlines(
     })?;
     let has = |bytes: &Vec<u8>| {
         let text = String::from_utf8_lossy(bytes);
-        shell_value(&text, "GRUB_CMDLINE_LINUX").is_some()
+        shell_value(&text, KERNEL_WORDS).is_some()
     };
     if let Some(mut bytes) = draft.read(GRUB)?.filter(|bytes| !has(bytes)) {
-        let line = format!("GRUB_CMDLINE_LINUX=\"{}\"", right.join(" "));
+        // What another line says, in a way that is not edited, stays in it.
+        let text = String::from_utf8_lossy(&bytes);
+        let has_other = text
+            .lines()
+            .filter_map(|line| line.trim_start().strip_prefix(KERNEL_WORDS))
+            .any(|rest| rest.starts_with('='));
+        let before = if has_other {
+            format!("${KERNEL_WORDS} ")
+        } else {
+            String::new()
+        };
+        let line = format!("{KERNEL_WORDS}=\"{before}{}\"", right.join(" "));
         crate::lines::append_line(&mut bytes, &line);
         draft.write(GRUB, bytes)?;
         changed.push(GRUB.to_owned());

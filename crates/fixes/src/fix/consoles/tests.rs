@@ -134,3 +134,17 @@ fn a_grub_file_that_is_not_utf_8_keeps_its_bytes() {
     let added = "\nGRUB_CMDLINE_LINUX=\"console=tty0 console=ttyS0,38400\"\n";
     assert_eq!(edited, [&text[..], added.as_bytes()].concat());
 }
+
+#[test]
+fn what_is_put_together_in_a_shells_way_stays_and_is_used() {
+    let text = "GRUB_CMDLINE_LINUX=a\"b c\" # x\n";
+    let test = TestRoot::new(&[("etc/default/grub", text)]);
+    let mut draft = test.draft();
+    let added = "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX console=tty0 console=ttyS0,38400\"\n";
+    // The second time nothing is added.
+    for _ in 0..2 {
+        run(&machine(KVM), &mut draft).unwrap();
+        let edited = draft.text("etc/default/grub").unwrap().unwrap();
+        assert_eq!(edited, format!("{text}{added}"));
+    }
+}
