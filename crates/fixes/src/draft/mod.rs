@@ -289,6 +289,23 @@ impl<'a> Draft<'a> {
         Mark(self.edits.clone())
     }
 
+    /// The files whose bytes are others than at `mark`, with those: `None` where
+    /// there was no file.
+    pub fn changed_since(&self, mark: &Mark) -> Result<Vec<(PathBuf, Option<Vec<u8>>)>> {
+        let mut changed = Vec::new();
+        for path in self.edits.keys() {
+            let before = match mark.0.get(path) {
+                Some(Edit::File { bytes, .. }) => Some(bytes.clone()),
+                Some(Edit::Link(_) | Edit::Removed) => None,
+                None => self.read_file(path)?,
+            };
+            if self.read(path)? != before {
+                changed.push((path.clone(), before));
+            }
+        }
+        Ok(changed)
+    }
+
     /// Where a file is that more than one path may lead to, so that there is
     /// one edit of it.
     fn place(&self, path: &Path) -> Result<PathBuf> {

@@ -2,6 +2,7 @@
 //! hundred, of which is known what must become of each line. Every other byte
 //! stays, and a second run changes nothing.
 
+mod exchange;
 mod fstab;
 mod network;
 #[path = "../../../backup/tests/allocation/random.rs"]

@@ -13,6 +13,7 @@ use p2v_sys::partition::table::Table;
 use super::{check, recognise};
 use crate::format::label_bytes;
 use crate::plan::{self, Fill, Plan, PlannedDisk};
+use crate::source::Nic as OldNic;
 
 /// Describes the machine whose system's tree is mounted at `root`.
 pub fn of(plan: &Plan, root: &Root) -> Result<Machine> {
@@ -44,7 +45,7 @@ pub fn of(plan: &Plan, root: &Root) -> Result<Machine> {
         volumes,
         gone: gone.collect(),
         old_disks: old_disks.collect(),
-        nics: with_old_names(found.nics, plan),
+        nics: with_old_names(found.nics, &plan.system.nics),
         ..found
     })
 }
@@ -94,19 +95,59 @@ fn mbr_partuuid(table: &Table, number: u32) -> Option<String> {
     (table.label == "dos").then(|| format!("{}-{number:02x}", id.to_ascii_lowercase()))
 }
 
-/// The instance's cards stand in for the source's, in order.
-fn with_old_names(cards: Vec<Nic>, plan: &Plan) -> Vec<Nic> {
-    let old = plan.system.nics.iter().map(Some);
-    let old = old.chain(std::iter::repeat(None));
-    cards
-        .into_iter()
-        .zip(old)
-        .map(|(card, old)| Nic {
+/// The instance's cards stand in for the source's: one that was given a card's
+/// address for that card, the others in order.
+fn with_old_names(cards: Vec<Nic>, old: &[OldNic]) -> Vec<Nic> {
+    let has_address = |card: &Nic, nic: &OldNic| {
+        let mac = nic.mac.as_deref();
+        mac.is_some_and(|mac| mac.eq_ignore_ascii_case(&card.mac))
+    };
+    let (taken, mut rest): (Vec<_>, Vec<_>) = old
+        .iter()
+        .partition(|nic| cards.iter().any(|card| has_address(card, nic)));
+    rest.reverse();
+    let stands_in = |card: Nic| {
+        let own = taken.iter().copied().find(|nic| has_address(&card, nic));
+        let old = own.or_else(|| rest.pop());
+        Nic {
             old_name: old
                 .map(|nic| nic.name.clone())
                 .filter(|name| !name.is_empty()),
             old_mac: old.and_then(|nic| nic.mac.clone()),
             ..card
-        })
-        .collect()
+        }
+    };
+    cards.into_iter().map(stands_in).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_with_an_old_ones_address_stands_in_for_that_one() {
+        let card = |name: &str, mac: &str| Nic {
+            name: name.to_owned(),
+            mac: mac.to_owned(),
+            ..Nic::default()
+        };
+        let cards = vec![
+            card("ens3", "aa:00:00:00:00:01"),
+            card("ens4", "00:11:22:33:44:AA"),
+            card("ens5", "aa:00:00:00:00:02"),
+            card("ens6", "aa:00:00:00:00:03"),
+        ];
+        let old = |name: &str, mac: Option<&str>| OldNic {
+            name: name.to_owned(),
+            mac: mac.map(str::to_owned),
+        };
+        let olds = [
+            old("eth0", Some("00:11:22:33:44:aa")),
+            old("eth1", None),
+            old("eth2", Some("00:11:22:33:44:bb")),
+        ];
+        let named = with_old_names(cards, &olds);
+        let names: Vec<_> = named.iter().map(|nic| nic.old_name.as_deref()).collect();
+        assert_eq!(names, [Some("eth1"), Some("eth0"), Some("eth2"), None]);
+    }
 }

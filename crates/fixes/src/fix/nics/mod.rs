@@ -10,6 +10,7 @@ mod ifupdown;
 mod keyfile;
 mod names;
 mod netplan;
+mod record;
 
 use std::collections::BTreeSet;
 
@@ -56,13 +57,9 @@ pub fn run(machine: &Machine, draft: &mut Draft) -> Result<Verdict> {
     let names = known_or_guessed(machine, draft, &files)?;
     let mut done = Vec::new();
     if !names.is_empty() {
-        let mut changed = ifupdown::edit(draft, &names)?;
-        changed.extend(netplan::edit(draft, &names)?);
-        changed.extend(keyfile::edit_networkd(draft, &names)?);
-        changed.extend(keyfile::edit_network_manager(draft, &names)?);
-        changed.extend(ifcfg::edit(draft, &names)?);
-        changed.extend(edit_cmdline(draft, &names)?);
-        done = described(&names, changed);
+        if !record::says_renamed(draft, &names)? {
+            done = described(&names, renamed(draft, &names)?);
+        }
         warn_mentions(draft, &names)?;
     }
     let absent = absent(machine, draft)?;
@@ -74,6 +71,21 @@ pub fn run(machine: &Machine, draft: &mut Draft) -> Result<Verdict> {
         done,
         "the configuration names the cards that are there",
     ))
+}
+
+/// Renames in all files; returns those that changed.
+fn renamed(draft: &mut Draft, names: &Names) -> Result<Vec<String>> {
+    let before = draft.mark();
+    let mut changed = ifupdown::edit(draft, names)?;
+    changed.extend(netplan::edit(draft, names)?);
+    changed.extend(keyfile::edit_networkd(draft, names)?);
+    changed.extend(keyfile::edit_network_manager(draft, names)?);
+    changed.extend(ifcfg::edit(draft, names)?);
+    changed.extend(edit_cmdline(draft, names)?);
+    if !changed.is_empty() {
+        record::keep(draft, names, &before)?;
+    }
+    Ok(changed)
 }
 
 /// Every file that configures the network.

@@ -2,6 +2,7 @@
 //! they are, and what takes their place.
 
 use p2v_sys::pattern::matches;
+use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
 
@@ -15,7 +16,8 @@ pub enum Words {
 }
 
 /// A card's old and new name and address.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Change {
     pub old_name: Option<String>,
     pub old_mac: Option<String>,
@@ -30,11 +32,16 @@ pub struct Names {
 }
 
 impl Names {
-    /// What the machine says.
+    /// What the machine says. An address that a card here has is that card's,
+    /// whatever else had it: it stays.
     pub fn of(machine: &Machine) -> Self {
+        let is_here = |mac: &String| {
+            let mut cards = machine.nics.iter();
+            cards.any(|card| normal_mac(&card.mac) == normal_mac(mac))
+        };
         let change = |nic: &crate::machine::Nic| Change {
             old_name: nic.old_name.clone(),
-            old_mac: nic.old_mac.clone(),
+            old_mac: nic.old_mac.clone().filter(|mac| !is_here(mac)),
             name: nic.name.clone(),
             mac: nic.mac.to_ascii_lowercase(),
         };
@@ -96,6 +103,18 @@ impl Names {
             .iter()
             .find(missed)
             .map(|change| change.name.as_str())
+    }
+
+    /// Whether a card takes a name that another one gives up: then a text does
+    /// not tell whether the names in it are the old or the new ones.
+    pub fn are_exchanged(&self) -> bool {
+        let given_up = |name: &str| {
+            let gives = |change: &Change| change.old_name.as_deref() == Some(name);
+            let stays = |change: &Change| change.name == name;
+            let mut changes = self.changes.iter();
+            changes.any(|change| gives(change) && !stays(change))
+        };
+        self.changes.iter().any(|change| given_up(&change.name))
     }
 
     /// Whether anything is to be replaced.
