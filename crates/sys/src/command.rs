@@ -286,15 +286,31 @@ impl Cmd {
     }
 }
 
-/// In a process group of its own, and with its status left to us.
+/// In a process group of its own, ended with us however we end, and with its
+/// status left to us.
 fn guarded(expression: duct::Expression) -> duct::Expression {
     expression
         .before_spawn(|command| {
             use std::os::unix::process::CommandExt;
             command.process_group(0);
+            let parent = Pid::this();
+            // SAFETY: the closure only makes system calls.
+            unsafe { command.pre_exec(move || tie_to(parent)) };
             Ok(())
         })
         .unchecked()
+}
+
+/// A program would hold on to the disk that its killed caller gave it. It goes
+/// with the thread that started it, which waits for it.
+fn tie_to(parent: Pid) -> std::io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    // One that is outside of our PID namespace has no number here.
+    match Pid::parent() {
+        found if found == parent || found.as_raw() == 0 => Ok(()),
+        // It ended before this.
+        _ => Err(nix::errno::Errno::ESRCH.into()),
+    }
 }
 
 /// The command line for the log, without the passwords and keys of URLs.

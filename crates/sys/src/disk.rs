@@ -70,8 +70,14 @@ impl Disk {
     /// running virtual machine) for two seconds: what a killed create held is
     /// free a moment after it.
     pub fn claim(path: &Path) -> Result<Self> {
+        Self::claim_within(path, PATIENCE)
+    }
+
+    /// The same with so long a wait. The kernel lets a killed program's disk go
+    /// once all is written out, and a loop device once nobody looks at it.
+    pub fn claim_within(path: &Path, patience: Duration) -> Result<Self> {
         let doing = || format!("claiming the disk {}", path.display());
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         loop {
             match Self::try_claim(path) {
                 Err(error) if error.is::<InUse>() && Instant::now() < deadline => {

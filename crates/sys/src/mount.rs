@@ -175,7 +175,7 @@ impl WriteWatch {
 /// mounted.
 pub fn points_below(path: &Path) -> Result<Vec<PathBuf>> {
     let path = real_path(path)?;
-    let text = std::fs::read("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
+    let text = mountinfo()?;
     Ok(text
         .split(|byte| *byte == b'\n')
         .filter_map(mount_point)
@@ -186,11 +186,17 @@ pub fn points_below(path: &Path) -> Result<Vec<PathBuf>> {
 /// What is mounted and where, in the order in which it was: devices by their
 /// path, since btrfs has device numbers of its own.
 pub fn sources() -> Result<Vec<(PathBuf, PathBuf)>> {
-    let text = std::fs::read("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
+    let text = mountinfo()?;
     let lines = text.split(|byte| *byte == b'\n');
     Ok(lines
         .filter_map(|line| Some((source(line)?, mount_point(line)?)))
         .collect())
+}
+
+/// The mounts that this thread sees: it may have a namespace of its own.
+fn mountinfo() -> Result<Vec<u8>> {
+    const FILE: &str = "/proc/thread-self/mountinfo";
+    std::fs::read(FILE).with_context(|| format!("reading {FILE}"))
 }
 
 /// The second word behind the lone hyphen of a line of mountinfo.

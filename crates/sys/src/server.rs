@@ -53,7 +53,7 @@ impl Server {
         let expression = command.expression().stdout_to_stderr().stderr_path(log);
         let expression = expression.before_spawn(|program| {
             // SAFETY: the closure only makes system calls.
-            unsafe { program.pre_exec(tie_to_parent) };
+            unsafe { program.pre_exec(set_apart) };
             Ok(())
         });
         let handle = expression
@@ -179,8 +179,7 @@ fn lock_running() -> MutexGuard<'static, Vec<Pid>> {
 }
 
 /// Runs in the server's process before its program.
-fn tie_to_parent() -> std::io::Result<()> {
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+fn set_apart() -> std::io::Result<()> {
     nix::sched::unshare(CloneFlags::CLONE_NEWNS)?;
     // SAFETY: prctl with numbers only. A kernel before 5.6 does not know it.
     unsafe { libc::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) };

@@ -5,6 +5,7 @@
 //! has agreed to lose just that. It is wiped first: from then on it starts nothing. What is killed
 //! midway goes on from the last thing that the disk's stamp tells.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -28,6 +29,10 @@ const BOOT_CODE: usize = 440;
 
 /// How long e2fsck may take on a large disk.
 const LONGEST_MENDING: Duration = Duration::from_secs(3600);
+
+/// How long what an earlier agent had on a disk may take to be written out: it
+/// may have been killed amid a filesystem's making.
+const LETTING_GO: Duration = Duration::from_secs(60);
 
 /// A planned disk, the one that it is, and where it keeps its stamp.
 struct Target<'a> {
@@ -60,6 +65,10 @@ pub fn run(place: &Place, plan: &Plan, erase: &[Loss], voice: &mut Voice) -> Res
     voice.note(line)?;
     state::enter(place, &plan_id, Phase::Prepared, vec![line.to_owned()])?;
     Ok(prepared)
+}
+
+fn claim(device: &Path) -> Result<Claimed> {
+    Claimed::claim_within(device, LETTING_GO)
 }
 
 fn recognised<'a>(place: &Place, plan: &'a Plan, plan_id: &str) -> Result<Vec<Target<'a>>> {
@@ -163,7 +172,7 @@ fn make_unbootable(planned: &PlannedDisk) -> Result<()> {
     if planned.table.is_none() {
         return Ok(());
     }
-    let claimed = Claimed::claim(&planned.device)?;
+    let claimed = claim(&planned.device)?;
     claimed.write_at(&[0; BOOT_CODE], 0)?;
     claimed.sync()
 }
@@ -176,7 +185,7 @@ fn partition(target: &Target, plan_id: &str) -> Result<Stamp> {
         ..Stamp::default()
     };
     let planned = target.planned;
-    let claimed = Claimed::claim(&planned.device)?;
+    let claimed = claim(&planned.device)?;
     target.spot.wipe()?;
     claimed.wipe_edges()?;
     // Or what lay there before would be found in a new partition.
@@ -208,7 +217,7 @@ fn what(volume: &Volume) -> String {
 fn format(planned: &PlannedDisk, volume: &Volume) -> Result<()> {
     let device = Device::of(planned, volume)?;
     // Also proves that nobody has it.
-    let claimed = Claimed::claim(device.path())?;
+    let claimed = claim(device.path())?;
     claimed.wipe_edges()?;
     drop(claimed);
     match &volume.fill {

@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::mount::MsFlags;
+use nix::mount::{MsFlags, mount as mount_all};
+use nix::sched::{CloneFlags, unshare};
 use p2v_copy::{Progress, SendOptions};
 use p2v_sys::loopdev::Extent;
 use p2v_sys::{LoopDevice, Mount, mount};
@@ -23,13 +24,20 @@ use serde::de::DeserializeOwned;
 pub struct Bench {
     /// Which run of a transfer gives the orders.
     pub run: String,
+    /// A directory of programs that agents find first.
+    pub tools: Option<PathBuf>,
     disks: Vec<LoopDevice>,
     dir: tempfile::TempDir,
 }
 
 impl Bench {
-    /// Empty disks of these sizes.
+    /// Empty disks of these sizes. What is mounted here is seen by this thread
+    /// and its agents alone: a program that makes a mount namespace of its own
+    /// meanwhile would hold the mounts' disks for as long as it lives.
     pub fn new(sizes: &[u64]) -> Self {
+        let none: Option<&str> = None;
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        mount_all(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let disk = |(index, size): (usize, &u64)| {
             let image = dir.path().join(format!("disk{index}"));
@@ -41,7 +49,12 @@ impl Bench {
         };
         let disks = sizes.iter().enumerate().map(disk).collect();
         let run = "run".to_owned();
-        Self { run, disks, dir }
+        Self {
+            run,
+            tools: None,
+            disks,
+            dir,
+        }
     }
 
     pub fn disk(&self, index: usize) -> PathBuf {
@@ -207,7 +220,14 @@ impl Bench {
         let socket = self.dir.path().join(format!("agent{count}"));
         let listener = UnixListener::bind(&socket).unwrap();
         let disks: Vec<_> = self.disks.iter().map(LoopDevice::path).collect();
+        let path = std::env::var_os("PATH").unwrap();
+        let path = self
+            .tools
+            .iter()
+            .cloned()
+            .chain(std::env::split_paths(&path));
         let child = Command::new(std::env::current_exe().unwrap())
+            .env("PATH", std::env::join_paths(path).unwrap())
             .args(["--exact", "agent_process", "--nocapture"])
             .env(SOCKET, &socket)
             .env("AGENT_DATA", if data { "1" } else { "0" })
@@ -297,6 +317,12 @@ impl TestAgent {
 
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Ends it so that it can undo nothing.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Nobody listens to it any more.

@@ -144,6 +144,34 @@ fn one_whose_source_is_gone_is_in_nobodys_way() {
     assert!(prepared.resumed);
 }
 
+/// As by the kernel when memory is short; what it had started holds the disk.
+#[test]
+fn what_a_killed_agent_had_started_ends_with_it() {
+    crate::need_root!();
+    let mut bench = Bench::new(&[300 << 20]);
+    let plan = small(&bench);
+    // Takes its device, and longer than anybody waits.
+    let tools = bench.dir().join("tools");
+    let begun = bench.dir().join("begun");
+    std::fs::create_dir(&tools).unwrap();
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" != -V ] || PATH=${{PATH#*:}} exec mke2fs -V\n\
+         for last; do :; done\nexec 9<>\"$last\"\ntouch {}\nexec sleep 600\n",
+        begun.display()
+    );
+    std::fs::write(tools.join("mke2fs"), script).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(tools.join("mke2fs"), mode).unwrap();
+    bench.tools = Some(tools);
+    let mut agent = bench.agent();
+    agent.tell(&bench.prepare(&plan, true));
+    wait_for("the program", || begun.exists());
+    agent.kill();
+    bench.tools = None;
+    let prepared: Prepared = bench.ask(bench.prepare(&plan, false)).unwrap();
+    assert!(!prepared.resumed);
+}
+
 fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !is_there() {
