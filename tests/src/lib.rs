@@ -29,6 +29,7 @@ pub mod place;
 pub mod progress;
 pub mod qemu;
 pub mod ram_system;
+pub mod ram_target;
 pub mod sources;
 pub mod ssh;
 pub mod sshd;

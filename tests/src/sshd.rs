@@ -46,18 +46,38 @@ impl Sshd {
     /// Starts one that lets `key` in as root. With `command`, that is all that
     /// runs, whatever the client asks for.
     pub fn start(dir: &Path, key: &Key, place: Place, command: Option<&str>) -> Result<Self> {
-        std::fs::create_dir_all("/run/sshd").context("making sshd's directory")?;
-        let dir = tempfile::Builder::new()
-            .prefix("sshd-")
-            .tempdir_in(dir)
-            .context("making the server's directory")?
-            .keep();
-        let host_key = Key::generate(&dir.join("host_key"))?;
-        let (host, port) = match place {
-            Place::Loopback => ("127.0.0.1", qemu::free_port()?),
-            Place::Link(_) => (FAR, 22),
+        let port = match place {
+            Place::Loopback => qemu::free_port()?,
+            Place::Link(_) => 22,
         };
-        let config = write_config(&dir, key, host, port, command)?;
+        let host_key = Key::generate(&own_dir(dir)?.join("host_key"))?;
+        Self::listen(host_key, key, place, port, command)
+    }
+
+    /// One on the loopback, with that host key, which lets `key` in as root.
+    pub fn with_host_key(host_key: Key, key: &Key, port: u16) -> Result<Self> {
+        Self::listen(host_key, key, Place::Loopback, port, None)
+    }
+
+    /// What belongs to it is put beside its host key.
+    fn listen(
+        host_key: Key,
+        key: &Key,
+        place: Place,
+        port: u16,
+        command: Option<&str>,
+    ) -> Result<Self> {
+        std::fs::create_dir_all("/run/sshd").context("making sshd's directory")?;
+        let host = match place {
+            Place::Loopback => "127.0.0.1",
+            Place::Link(_) => FAR,
+        };
+        let dir = host_key.path().parent().context("finding its directory")?;
+        let dir = dir.to_owned();
+        let keys = authorize(&dir, key)?;
+        let text = configuration((host, port), host_key.path(), &keys, command);
+        let config = dir.join("sshd_config");
+        std::fs::write(&config, text).context("writing sshd's configuration")?;
         let mut child = spawn(&dir, &config, place)?;
         if let Place::Link(rate) = place {
             link(&child, rate)?;
@@ -129,29 +149,37 @@ impl Drop for Sshd {
     }
 }
 
-fn write_config(
-    dir: &Path,
-    key: &Key,
-    host: &str,
-    port: u16,
-    command: Option<&str>,
-) -> Result<PathBuf> {
+fn own_dir(dir: &Path) -> Result<PathBuf> {
+    let made = tempfile::Builder::new().prefix("sshd-").tempdir_in(dir);
+    Ok(made.context("making the server's directory")?.keep())
+}
+
+/// Writes the list of those who may log in.
+pub(crate) fn authorize(dir: &Path, key: &Key) -> Result<PathBuf> {
     let keys = dir.join("authorized_keys");
     std::fs::write(&keys, key.public()).context("writing authorized_keys")?;
     std::fs::set_permissions(&keys, PermissionsExt::from_mode(0o600))
         .context("writing authorized_keys")?;
+    Ok(keys)
+}
+
+/// sshd's configuration: who listens where, by which key, and whom it lets in.
+pub(crate) fn configuration(
+    (host, port): (&str, u16),
+    host_key: &Path,
+    keys: &Path,
+    command: Option<&str>,
+) -> String {
     let mut text = format!(
         "ListenAddress {host}:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
          StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n",
-        dir.join("host_key").display(),
+        host_key.display(),
         keys.display()
     );
     if let Some(command) = command {
         text += &format!("ForceCommand {command}\n");
     }
-    let config = dir.join("sshd_config");
-    std::fs::write(&config, text).context("writing sshd's configuration")?;
-    Ok(config)
+    text
 }
 
 /// A shell that waits for a line before it becomes the server.

@@ -40,7 +40,8 @@ pub const HELP: Help = Help {
         ),
         (
             2,
-            "It was moved, and may not start or differs; the target stays in RAM.",
+            "It was moved, and may not start or differs: the target stays in RAM. Or it did not \
+             say that it restarts: the last line says what to look at.",
         ),
     ],
     examples: &[

@@ -105,6 +105,12 @@ fn mismatch(address: &Address, seen: &[HostKey]) -> anyhow::Error {
     )
 }
 
+/// The fingerprints of all keys that the server shows; none if nobody answers.
+pub(super) fn fingerprints(address: &Address) -> Result<Vec<String>> {
+    let found = fetch(address, &KINDS)?;
+    Ok(found.into_iter().map(|key| key.fingerprint).collect())
+}
+
 /// The server's keys of these kinds; empty if nothing answers or it has none.
 fn fetch(address: &Address, kinds: &[&str]) -> Result<Vec<HostKey>> {
     let doing = format!("fetching the host keys of {address}");

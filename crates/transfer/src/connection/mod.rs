@@ -29,6 +29,7 @@ use crate::protocol::DataOrder;
 pub use address::Address;
 pub use agent::Agent;
 pub use data::Data;
+pub(crate) use retry::sleep;
 pub use retry::{Policy, Pulse, retry};
 pub(crate) use tail::printable;
 pub use verdict::{Lost, is_lost};
@@ -38,6 +39,17 @@ pub type Confirm<'a> = &'a mut dyn FnMut(&[String]) -> Result<bool>;
 
 /// What runs on the target. Its login shell may know no /usr/sbin.
 const AGENT: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin p2v agent";
+
+/// Who shows a host key at the target's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answering {
+    /// Nobody.
+    Nobody,
+    /// The target.
+    Target,
+    /// Somebody else, with keys of these fingerprints.
+    Other(Vec<String>),
+}
 
 /// A target whose host key is known.
 #[derive(Debug, Clone)]
@@ -78,6 +90,21 @@ impl Link {
     /// The fingerprints of the host keys that are good, `SHA256:...`.
     pub fn fingerprints(&self) -> &[String] {
         &self.fingerprints
+    }
+
+    /// Who is there now: that a key is shown does not prove that it is theirs.
+    ///
+    /// # Errors
+    /// ssh's programs do not work; an interrupt.
+    pub fn who_answers(&self) -> Result<Answering> {
+        let shown = host_keys::fingerprints(&self.address)?;
+        Ok(
+            match shown.iter().any(|key| self.fingerprints.contains(key)) {
+                true => Answering::Target,
+                false if shown.is_empty() => Answering::Nobody,
+                false => Answering::Other(shown),
+            },
+        )
     }
 
     /// What tells this run of a transfer from others: see

@@ -87,7 +87,10 @@ pub fn retry<T>(
 }
 
 /// Sleeps, but not through an interrupt.
-fn sleep(time: Duration) -> Result<()> {
+///
+/// # Errors
+/// An interrupt.
+pub(crate) fn sleep(time: Duration) -> Result<()> {
     let deadline = Instant::now() + time;
     loop {
         interrupt::check()?;

@@ -46,6 +46,10 @@ pub struct Report {
     pub error: Option<String>,
     /// Whether the target was told to start the new system.
     pub restarted: bool,
+    /// Why it is not known whether the target did; none if it is, or was not
+    /// told to.
+    #[serde(default)]
+    pub unconfirmed: Option<String>,
     /// The source.
     pub source: Source,
     /// The target as it was before.
@@ -120,6 +124,7 @@ impl Report {
             outcome: Outcome::Running,
             error: None,
             restarted: false,
+            unconfirmed: None,
             source: source.clone(),
             target: target.clone(),
             plan: plan.clone(),

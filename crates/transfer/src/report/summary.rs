@@ -16,6 +16,12 @@ pub fn summary(report: &Report) -> Vec<String> {
     lines.extend(amount(report));
     lines.extend(comparison(report));
     lines.extend(fixes(report));
+    lines.extend(
+        report
+            .unconfirmed
+            .as_ref()
+            .map(|why| format!("NOT KNOWN whether it has restarted as the new system: {why}")),
+    );
     lines.extend(next(report));
     lines.iter().map(|line| printable(line)).collect()
 }
@@ -119,6 +125,12 @@ fn next(report: &Report) -> Option<String> {
     let instance = report.instance();
     Some(match report.so_far() {
         Outcome::Running => return None,
+        Outcome::Moved if report.unconfirmed.is_some() => format!(
+            "next: look at its console (gnt-instance console {instance}). If the machine's own \
+             login is there, all is done. If the RAM system is, --status says how far it came: \
+             once that is \"finished\", gnt-instance reboot {instance} starts the machine; else \
+             run the same command again"
+        ),
         Outcome::Moved if report.restarted => {
             "next: it restarts as the new system now; keep the old machine off the network"
                 .to_owned()
@@ -182,6 +194,16 @@ mod tests {
             begun,
             ["web1 (Debian GNU/Linux 12 (bookworm)) is being moved into web1.example.org"]
         );
+    }
+
+    #[test]
+    fn what_is_not_known_is_said() {
+        let mut report = samples::moved();
+        report.unconfirmed = Some("nobody answers".to_owned());
+        let lines = summary(&report);
+        assert_eq!(lines.len(), 7, "{lines:?}");
+        assert!(lines[5].starts_with("NOT KNOWN"), "{lines:?}");
+        assert!(lines[6].contains("gnt-instance console web1.example.org"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Nothing on the target is written before [`agree`]; a run that was
 //! interrupted goes on where it stopped when it is started again.
 
+mod ending;
 mod filling;
 mod session;
 #[cfg(test)]
@@ -22,8 +23,9 @@ use crate::report::{self, Outcome, Report};
 use crate::source::{OpenSource, Source};
 use crate::target::Target;
 
+pub use ending::{Ending, finish};
 use filling::Filling;
-use session::Session;
+pub use session::Session;
 
 /// What somebody wants of a transfer.
 #[derive(Debug, Clone)]
@@ -74,8 +76,8 @@ pub trait Person {
     fn knows_host_keys(&self, fingerprints: &[String]) -> Result<bool>;
 }
 
-/// Moves the machine. `false` if it was moved, but may not start or differs
-/// from the source.
+/// Moves the machine. `false` if it was moved, but may not start, differs from
+/// the source, or is not known to have been started.
 ///
 /// # Errors
 /// It could not be moved; the message says what is left and what to do.
@@ -109,6 +111,7 @@ fn with_source(request: &Request, source: &OpenSource, person: &dyn Person) -> R
     let filling = Filling::new(request, source, &plan);
     let mut transfer = Transfer {
         request,
+        source,
         plan: &plan,
         agreed,
         filling,
@@ -228,6 +231,7 @@ fn agree(target: &Target, plan: &Plan, person: &dyn Person) -> Result<Vec<Loss>>
 /// A transfer that has been agreed to.
 struct Transfer<'a> {
     request: &'a Request,
+    source: &'a OpenSource,
     plan: &'a Plan,
     /// What may be erased, and nothing else.
     agreed: Vec<Loss>,
@@ -291,13 +295,29 @@ impl Transfer<'_> {
             restart: self.report.restarted,
             summary: report::summary(&told),
         };
-        self.session
-            .ask::<serde_json::Value>(&order, self.say)
-            .map(|_| ())
-            .context(
-                "the system is moved and repaired, but the target's last answer did not come: \
-                 look at the instance's console whether it has restarted",
-            )
+        if !self.report.restarted {
+            let told = self.session.ask::<serde_json::Value>(&order, self.say);
+            return told.map(drop).context(
+                "the system is moved and repaired, but the target did not say that it let its \
+                 disks go",
+            );
+        }
+        let (source, plan) = (self.source, self.plan);
+        let host_keys = || ending::host_keys(source, plan);
+        let ending = finish(
+            &mut self.session,
+            &order,
+            &ending::LOOK,
+            &host_keys,
+            self.say,
+        )
+        .context("the system is moved and repaired, but the target could not finish")?;
+        match ending {
+            Ending::Told => {}
+            Ending::Started => (self.say)("the moved machine answers in the target's place"),
+            Ending::Unknown(why) => self.report.unconfirmed = Some(why),
+        }
+        Ok(())
     }
 
     /// Whether the system equals the source's and nothing is known that keeps
@@ -324,6 +344,6 @@ impl Transfer<'_> {
         result.context(
             "the transfer stopped; run it again with the same options, and it goes on from there",
         )?;
-        Ok(self.is_good())
+        Ok(self.is_good() && self.report.unconfirmed.is_none())
     }
 }

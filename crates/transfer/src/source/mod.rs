@@ -8,6 +8,7 @@ mod findings;
 mod firmware;
 pub(crate) mod fstab;
 mod held;
+mod host_keys;
 mod index;
 mod layout;
 mod live;

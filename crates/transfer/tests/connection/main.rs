@@ -2,6 +2,7 @@
 //! told, and how soon.
 
 mod contents;
+mod ending;
 mod lost;
 mod sshd;
 

@@ -64,6 +64,7 @@ fn header(html: &mut Html, report: &Report) {
 /// A class of the style, a headline, and what else is to say.
 fn verdict(report: &Report) -> (&'static str, &'static str, Vec<String>) {
     let mut remarks: Vec<String> = report.error.iter().cloned().collect();
+    remarks.extend(report.unconfirmed.clone());
     let fixed = report.fixed.iter();
     remarks.extend(fixed.flat_map(|fixed| fixed.obstacles.iter().cloned()));
     let differences = report.differences.as_ref().map_or(0, Vec::len);
@@ -80,6 +81,10 @@ fn verdict(report: &Report) -> (&'static str, &'static str, Vec<String>) {
         Outcome::Seeded => ("good", "Copied ahead; the final pass is to come"),
         Outcome::Failed => ("error", "The transfer failed"),
         Outcome::WillNotStart => ("error", "Moved, but it will not start as it is"),
+        Outcome::Moved if report.unconfirmed.is_some() => (
+            "warning",
+            "Moved, but it is not known whether it has restarted as the new system",
+        ),
         Outcome::Moved if report.restarted => ("good", "Moved, and restarting as the new system"),
         Outcome::Moved => ("good", "Moved, and ready to be restarted"),
     };
