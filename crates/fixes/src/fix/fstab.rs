@@ -74,17 +74,18 @@ impl<'a> Repair<'a> {
             return Line::Keep;
         };
         let kind = field(2).unwrap_or_default();
+        let called = called(point, kind);
         let mut changes = Vec::new();
         match self.fate(spec, point, kind) {
             Fate::Leave => return Line::Keep,
             Fate::Is(volume, name) => {
                 if let Some(name) = name {
-                    self.done.push(format!("{point}: {spec} is now {name}"));
+                    self.done.push(format!("{called}: {spec} is now {name}"));
                     changes.push((places[0].clone(), name));
                 }
                 if let Some(other) = other_kind(kind, volume) {
                     self.done
-                        .push(format!("{point}: its type {kind} is now {other}"));
+                        .push(format!("{called}: its type {kind} is now {other}"));
                     changes.push((places[2].clone(), other));
                 }
             }
@@ -92,7 +93,7 @@ impl<'a> Repair<'a> {
                 let Some(options) = self.optional(field(3)) else {
                     return Line::Keep;
                 };
-                self.gone(spec, point);
+                self.gone(spec, point, called);
                 let after = |place: &Range<usize>| place.end..place.end;
                 changes.push(match places.as_slice() {
                     [_, _, _, place, ..] => (place.clone(), options),
@@ -145,14 +146,14 @@ impl<'a> Repair<'a> {
         Some(format!("{options},nofail{more}"))
     }
 
-    fn gone(&mut self, spec: &str, point: &str) {
+    fn gone(&mut self, spec: &str, point: &str, called: &str) {
         if VITAL.contains(&point) {
             self.obstacles.push(format!(
                 "{spec}, to be mounted on {point}, did not come along; put its new name into /etc/fstab"
             ));
         }
         self.done.push(format!(
-            "{point}: {spec} did not come along, the boot goes on without it"
+            "{called}: {spec} did not come along, the boot goes on without it"
         ));
     }
 
@@ -175,6 +176,11 @@ impl<'a> Repair<'a> {
         self.done
             .push(format!("/: there was no line for the root {name}"));
     }
+}
+
+/// What messages call a line: a swap area's `none` is no place.
+fn called<'a>(point: &'a str, kind: &str) -> &'a str {
+    if kind == "swap" { "swap" } else { point }
 }
 
 /// What the lines name for sure.
@@ -305,6 +311,22 @@ mod tests {
             outcome.verdict,
             Verdict::Right("every line names what is there".to_owned())
         );
+    }
+
+    #[test]
+    fn a_swap_area_is_not_called_none() {
+        let said = |line: &str| match repaired(&format!("UUID=aaaa / ext4\n{line}\n")).verdict {
+            Verdict::Changed(said) => said,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(
+            said("UUID=old-s none swap sw 0 0"),
+            ["swap: UUID=old-s is now UUID=cccc"]
+        );
+        let gone = said("/dev/sdb1 none swap sw 0 0");
+        assert!(gone[0].starts_with("swap: /dev/sdb1 did not"), "{gone:?}");
+        let home = said("LABEL=home /home xfs");
+        assert!(home[0].starts_with("/home: "), "{home:?}");
     }
 
     #[test]
