@@ -141,7 +141,7 @@ impl Cache {
         // Through a link: an admin may have moved it to a larger disk.
         let metadata = std::fs::metadata(&self.dir).with_context(checking)?;
         let us = nix::unistd::geteuid().as_raw();
-        if metadata.uid() != us || metadata.mode() & 0o022 != 0 {
+        if is_others(metadata.uid(), metadata.mode(), us) {
             bail!(
                 "{}: others may write to it (owner {}, mode {:o}), and so into every instance: \
                  chown it to {us} and chmod it to 700",
@@ -220,6 +220,12 @@ impl Cache {
     }
 }
 
+/// Whether somebody else than root and us may write to what has this owner and
+/// mode. Root may in any case.
+fn is_others(owner: u32, mode: u32, us: u32) -> bool {
+    ![0, us].contains(&owner) || mode & 0o022 != 0
+}
+
 fn verify(key: &str, metadata: &Metadata, archive: &File) -> Result<()> {
     if metadata.key != key {
         bail!("its metadata is that of {}", metadata.key);
@@ -237,4 +243,28 @@ fn verify(key: &str, metadata: &Metadata, archive: &File) -> Result<()> {
         bail!("its checksum is wrong");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_others;
+
+    #[test]
+    fn a_directory_of_roots_is_nobody_elses() {
+        for (owner, mode, us, expected) in [
+            (0, 0o40700, 0, false),
+            (0, 0o40755, 1000, false),
+            (1000, 0o40700, 1000, false),
+            (1000, 0o40700, 0, true),
+            (1000, 0o40700, 1001, true),
+            (0, 0o40770, 0, true),
+            (1000, 0o41777, 1000, true),
+        ] {
+            assert_eq!(
+                is_others(owner, mode, us),
+                expected,
+                "{owner} {mode:o} {us}"
+            );
+        }
+    }
 }

@@ -13,7 +13,7 @@ mod role;
 mod source;
 mod target;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use p2v_ganeti::settings::SettingsPaths;
 use p2v_transfer::preflight::Finding;
@@ -72,4 +72,14 @@ fn failed(error: &anyhow::Error, remedy: &str) -> Finding {
 
 fn install(package: &str) -> String {
     format!("apt-get install {package}")
+}
+
+/// The path as a shell takes it for one word.
+fn shell_word(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+    match text.chars().all(plain) && !text.is_empty() {
+        true => text.into_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
 }

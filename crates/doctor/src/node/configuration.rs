@@ -10,7 +10,7 @@ use p2v_ganeti::variants;
 use p2v_transfer::preflight::Finding;
 
 use super::hooks;
-use crate::failed;
+use crate::{failed, shell_word};
 
 /// How the names end of new versions of a file that an admin edited.
 const NEW_VERSIONS: [&str; 4] = [".new", ".dpkg-dist", ".dpkg-new", ".ucf-dist"];
@@ -43,6 +43,7 @@ impl Configuration {
             }
             published.push(name);
         }
+        let all_usable = findings.is_empty();
         published.retain(|name| !name.is_empty());
         if published.is_empty() {
             let list = variants_list(paths);
@@ -53,11 +54,26 @@ impl Configuration {
             published,
             settings,
         };
-        findings.extend(configuration.judge(paths));
+        let faults = configuration.faults(paths);
+        if all_usable && faults.is_empty() {
+            findings.push(configuration.praise());
+        }
+        findings.extend(faults);
         (configuration, findings)
     }
 
-    fn judge(&self, paths: &SettingsPaths) -> Vec<Finding> {
+    fn praise(&self) -> Finding {
+        Finding::good(match self.published.as_slice() {
+            [] => "the settings are sound".to_owned(),
+            names => format!(
+                "the settings of each variant are sound: {}",
+                names.join(", ")
+            ),
+        })
+    }
+
+    /// What is wrong although the settings can be used.
+    fn faults(&self, paths: &SettingsPaths) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (_, settings) in &self.settings {
             let stray = settings.warnings.iter();
@@ -66,18 +82,29 @@ impl Configuration {
             findings.extend(self.unpublished(paths, &settings.variants_dir));
         }
         findings.extend(new_versions(&paths.config_dir));
-        findings.extend(writable_by_others(&paths.config_dir));
-        if findings.is_empty() {
-            let text = match self.published.as_slice() {
-                [] => "the settings are sound".to_owned(),
-                names => format!(
-                    "the settings of each variant are sound: {}",
-                    names.join(", ")
-                ),
-            };
-            findings.push(Finding::good(text));
-        }
+        findings.extend(self.writable_by_others(&paths.config_dir));
         findings
+    }
+
+    /// Whoever writes here decides what root runs on the node, and who may log
+    /// in to every instance.
+    fn writable_by_others(&self, config_dir: &Path) -> Vec<Finding> {
+        let mut dirs: BTreeSet<_> = ["variants", "hooks.d", "fixes.d"]
+            .map(|name| config_dir.join(name))
+            .into();
+        let mut paths: BTreeSet<_> = ["authorized_keys", CONF_NAME]
+            .map(|name| config_dir.join(name))
+            .into();
+        paths.insert(config_dir.to_owned());
+        for (_, settings) in &self.settings {
+            dirs.extend([&settings.customize_dir, &settings.variants_dir].map(Clone::clone));
+            paths.insert(settings.authorized_keys_file.clone());
+        }
+        for dir in dirs {
+            paths.extend(names(&dir).iter().map(|name| dir.join(name)));
+            paths.insert(dir);
+        }
+        paths.iter().filter_map(|path| writable(path)).collect()
     }
 
     /// Variants that have a file, and that Ganeti does not offer.
@@ -152,8 +179,12 @@ fn new_versions(config_dir: &Path) -> Vec<Finding> {
                 continue;
             };
             let (new, old) = (dir.join(&name), dir.join(old));
-            let (new, old) = (new.display(), old.display());
-            let text = format!("an update brought {new}, and {old} stayed as it was edited");
+            let text = format!(
+                "an update brought {}, and {} stayed as it was edited",
+                new.display(),
+                old.display()
+            );
+            let (new, old) = (shell_word(&new), shell_word(&old));
             let remedy =
                 format!("diff -u {old} {new}; take over what is wanted, and remove the latter");
             findings.push(Finding::warning(text).remedy(remedy));
@@ -162,27 +193,19 @@ fn new_versions(config_dir: &Path) -> Vec<Finding> {
     findings
 }
 
-/// Whoever writes here decides what root runs on the node, and who may log in
-/// to every instance.
-fn writable_by_others(config_dir: &Path) -> Vec<Finding> {
-    let mut paths = vec![config_dir.to_owned()];
-    paths.extend(["authorized_keys", CONF_NAME].map(|name| config_dir.join(name)));
-    for dir in ["variants", "hooks.d", "fixes.d"].map(|name| config_dir.join(name)) {
-        paths.extend(names(&dir).iter().map(|name| dir.join(name)));
-        paths.push(dir);
-    }
+fn writable(path: &Path) -> Option<Finding> {
+    let metadata = std::fs::metadata(path).ok()?;
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
     let us = nix::unistd::geteuid().as_raw();
-    let finding = |path: PathBuf| {
-        let metadata = std::fs::metadata(&path).ok()?;
-        let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
-        let foreign = ![0, us].contains(&owner) || mode & 0o022 != 0;
-        foreign.then(|| {
-            let path = path.display();
-            let text = format!("others may write to {path} (owner {owner}, mode {mode:o}), and so decide what root runs");
-            Finding::error(text).remedy(format!("chown root {path}; chmod go-w {path}"))
-        })
-    };
-    paths.into_iter().filter_map(finding).collect()
+    if [0, us].contains(&owner) && mode & 0o022 == 0 {
+        return None;
+    }
+    let text = format!(
+        "others may write to {} (owner {owner}, mode {mode:o}), and so decide what root runs",
+        path.display()
+    );
+    let path = shell_word(path);
+    Some(Finding::error(text).remedy(format!("chown root {path}; chmod go-w {path}")))
 }
 
 /// The names in a directory, sorted; none if it is not there.
@@ -193,4 +216,80 @@ fn names(dir: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use p2v_transfer::preflight::Weight;
+
+    use super::*;
+
+    /// A configuration with the variants `a` and `b`, and these settings.
+    fn with(settings: &str) -> (tempfile::TempDir, SettingsPaths) {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = SettingsPaths {
+            config_dir: dir.path().join("config"),
+            os_dir: dir.path().join("os"),
+            cache_dir: dir.path().join("cache"),
+            state_dir: dir.path().join("state"),
+        };
+        for made in ["config/variants", "config/hooks.d", "os", "my hooks"] {
+            std::fs::create_dir_all(dir.path().join(made)).unwrap();
+        }
+        std::fs::write(paths.os_dir.join("variants.list"), "a\nb\n").unwrap();
+        for name in ["a", "b"] {
+            std::fs::write(paths.config_dir.join(format!("variants/{name}.conf")), "").unwrap();
+        }
+        std::fs::write(paths.config_dir.join(CONF_NAME), settings).unwrap();
+        (dir, paths)
+    }
+
+    fn said(paths: &SettingsPaths, weight: Weight) -> Vec<String> {
+        let (_, found) = Configuration::load(paths);
+        let of_weight = found.iter().filter(|one| one.weight == weight);
+        of_weight.map(Finding::whole).collect()
+    }
+
+    #[test]
+    fn settings_that_cannot_be_used_are_not_called_sound() {
+        let (_dir, paths) = with("SUITE=trixie\n");
+        let sound = "the settings of each variant are sound: a, b";
+        assert_eq!(said(&paths, Weight::Good), [sound]);
+        std::fs::write(paths.config_dir.join("variants/b.conf"), "SUITE=\"tri\n").unwrap();
+        assert_eq!(said(&paths, Weight::Error).len(), 1);
+        assert!(said(&paths, Weight::Good).is_empty());
+    }
+
+    #[test]
+    fn what_lies_elsewhere_must_not_be_others_to_write_either() {
+        let (dir, paths) = with("");
+        let hooks = dir.path().join("my hooks");
+        let keys = dir.path().join("keys");
+        std::fs::write(
+            paths.config_dir.join(CONF_NAME),
+            format!(
+                "CUSTOMIZE_DIR='{}'\nAUTHORIZED_KEYS_FILE={}\n",
+                hooks.display(),
+                keys.display()
+            ),
+        )
+        .unwrap();
+        let hook = hooks.join("50-x");
+        for path in [&hook, &keys] {
+            std::fs::write(path, "").unwrap();
+        }
+        assert!(said(&paths, Weight::Error).is_empty());
+        for path in [&hooks, &hook, &keys] {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o777)).unwrap();
+        }
+        let found = said(&paths, Weight::Error);
+        assert_eq!(found.len(), 3, "{found:?}");
+        let remedy = format!("chmod go-w '{}'", hook.display());
+        assert!(
+            found.iter().any(|line| line.ends_with(&remedy)),
+            "{found:?}"
+        );
+    }
 }

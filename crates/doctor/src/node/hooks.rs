@@ -11,7 +11,7 @@ use p2v_parts::{Parts, Reason, Skipped};
 use p2v_sys::command::in_path;
 use p2v_transfer::preflight::Finding;
 
-use crate::failed;
+use crate::{failed, shell_word};
 
 /// How names end that nobody means to run: editors, packages and `make
 /// install` lay such files beside others.
@@ -44,7 +44,7 @@ pub fn check(dir: &Path) -> Vec<Finding> {
         Err(error) => {
             let remedy = format!(
                 "mkdir {}, an empty one is enough; CUSTOMIZE_DIR names it",
-                dir.display()
+                shell_word(dir)
             );
             return vec![failed(&error, &remedy)];
         }
@@ -73,7 +73,7 @@ fn passed_over(dir: &Path, skipped: &Skipped) -> Option<Finding> {
     let text = format!("{} does not run: {}", path.display(), skipped.reason);
     let remedy = match skipped.reason {
         Reason::NotExecutable | Reason::NotAFile => return None,
-        Reason::BrokenLink => format!("rm {}, or make what it leads to", path.display()),
+        Reason::BrokenLink => format!("rm {}, or make what it leads to", shell_word(&path)),
         Reason::Name => {
             let stray = name.starts_with('.') || STRAY.iter().any(|end| name.ends_with(end));
             let mode = std::fs::metadata(&path).ok()?.permissions().mode();
@@ -82,10 +82,11 @@ fn passed_over(dir: &Path, skipped: &Skipped) -> Option<Finding> {
             if stray || !path.is_file() || (mode & 0o111 == 0 && !numbered) {
                 return None;
             }
+            // Another part may have the good name.
             format!(
-                "mv {} {}",
-                path.display(),
-                dir.join(allowed(&name)).display()
+                "mv -i {} {}",
+                shell_word(&path),
+                shell_word(&dir.join(allowed(&name)))
             )
         }
     };
@@ -120,6 +121,14 @@ fn unstartable(path: &Path) -> Option<Finding> {
         return Some(Finding::error(text).remedy("begin it with a line such as #!/bin/sh"));
     };
     let line = String::from_utf8_lossy(line.split(|byte| *byte == b'\n').next()?).into_owned();
+    if line.ends_with('\r') {
+        let text = format!(
+            "{} cannot start: its first line ends with a carriage return, as on Windows",
+            path.display()
+        );
+        let remedy = format!("sed -i 's/\\r$//' {}", shell_word(path));
+        return Some(Finding::error(text).remedy(remedy));
+    }
     let mut words = line.split_whitespace();
     let interpreter = words.next().unwrap_or_default();
     let missing = match words.next() {
@@ -133,9 +142,7 @@ fn unstartable(path: &Path) -> Option<Finding> {
         "{} cannot start: its interpreter `{missing}` is not there",
         path.display()
     );
-    let remedy =
-        "install it, or mend the first line (an editor of Windows ends it with a carriage return)";
-    Some(Finding::error(text).remedy(remedy))
+    Some(Finding::error(text).remedy("install it, or mend the first line"))
 }
 
 #[cfg(test)]
@@ -152,5 +159,55 @@ mod tests {
         ] {
             assert_eq!(allowed(name), good);
         }
+    }
+
+    #[test]
+    fn a_part_from_windows_is_found_and_its_remedy_mends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("50-a", "#!/bin/sh\r\nexit 0\r\n"),
+            ("51-b", "#!/bin/sh -e\r\nexit 0\r\n"),
+        ] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+            let found = unstartable(&path).expect("it cannot start");
+            assert!(found.text.contains("carriage return"), "{}", found.text);
+            run(dir.path(), &found.remedy.unwrap());
+            assert_eq!(unstartable(&path), None);
+            assert!(
+                std::process::Command::new(&path)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
+    }
+
+    #[test]
+    fn a_remedy_takes_a_name_with_blanks_and_replaces_no_other_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = "50 set 'x'; rm *.sh";
+        for (name, text) in [(own, "own"), ("51-y.sh", "new"), ("51-y", "old")] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, format!("#!/bin/sh\n# {text}\n")).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        for found in check(dir.path()) {
+            if let Some(remedy) = found.remedy {
+                run(dir.path(), &remedy);
+            }
+        }
+        let text = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        assert!(text("50-set--x---rm--").contains("own"));
+        assert!(text("51-y").contains("old") && text("51-y.sh").contains("new"));
+    }
+
+    /// What a person would do with a remedy, who answers no question.
+    fn run(dir: &Path, remedy: &str) {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", remedy]).current_dir(dir);
+        shell.stdin(std::process::Stdio::null());
+        shell.status().unwrap();
     }
 }

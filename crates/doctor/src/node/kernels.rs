@@ -8,7 +8,7 @@ use p2v_transfer::agent;
 use p2v_transfer::preflight::Finding;
 
 use super::configuration::Configuration;
-use crate::failed;
+use crate::{failed, shell_word};
 
 /// How `p2v initrd` names what it builds.
 const INITRD: (&str, &str) = ("ramboot-", ".img");
@@ -80,7 +80,8 @@ fn check_pair(kernel: &Path, initrd: &Path) -> Finding {
     if !kernel.exists() {
         let text = format!("the kernel of {shown} is gone: {other}");
         let remedy = format!(
-            "rm {shown}, or build one for a kernel that is there: {}",
+            "rm {}, or build one for a kernel that is there: {}",
+            shell_word(initrd),
             rebuild(initrd, "VERSION")
         );
         return Finding::error(text).remedy(remedy);
@@ -109,6 +110,6 @@ fn not_ours(initrd: &Path) -> Finding {
 fn rebuild(initrd: &Path, version: &str) -> String {
     format!(
         "p2v initrd --kernel {version} --force --output {}",
-        initrd.display()
+        shell_word(initrd)
     )
 }
