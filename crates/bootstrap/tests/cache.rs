@@ -189,12 +189,23 @@ fn initrds_age_like_roots_and_temporary_files_within_a_day() {
     let Some(bench) = Bench::new() else { return };
     bench.obtain(KEEP).unwrap();
     let hours = |hours: u64| Duration::from_secs(hours * 3600 + 60);
+    let initrd = "initrd-06db35f5dfc400e1d4753db522f47d7c.img";
+    let grub = "initrd-grub-1d525f45c3bbbd59baaaf39a9027f19a.img";
     for (name, age, days, stays) in [
-        ("initrd-1234.img", hours(13 * 24), Some(14), true),
-        ("initrd-1234.img", hours(14 * 24), Some(14), false),
-        ("initrd-1234.img", hours(1000 * 24), None, true),
+        (initrd, hours(13 * 24), Some(14), true),
+        (initrd, hours(14 * 24), Some(14), false),
+        (initrd, hours(1000 * 24), None, true),
+        (grub, hours(14 * 24), Some(14), false),
         (".tmpAbCdEf", hours(23), None, true),
         (".tmpAbCdEf", hours(24), None, false),
+        // An admin's own, where the cache is a link to elsewhere.
+        (
+            "initrd-6.1.0-31-amd64.img",
+            hours(1000 * 24),
+            Some(14),
+            true,
+        ),
+        (".tmp-notes", hours(24), None, true),
         ("notes.img", hours(1000 * 24), Some(14), true),
     ] {
         let path = bench.cache().join(name);

@@ -59,7 +59,7 @@ fn only_complete_roots_are_listed() {
     for name in [
         &format!("{half}.tar.zst"),
         "notes.json",
-        "initrd-1.img",
+        "initrd-06db35f5dfc400e1d4753db522f47d7c.img",
         ".tmpx",
     ] {
         std::fs::write(bench.cache().join(name), "half").unwrap();
@@ -288,7 +288,9 @@ fn rules_name_what_goes_and_the_newest_stay() {
         older_than: days(10),
         ..none
     };
-    let initrd = bench.cache().join("initrd-1234.img");
+    let initrd = bench
+        .cache()
+        .join("initrd-06db35f5dfc400e1d4753db522f47d7c.img");
     let file = std::fs::File::create(&initrd).unwrap();
     file.set_modified(SystemTime::now() - 10 * DAY).unwrap();
     // What a killed build left goes too.

@@ -10,12 +10,19 @@ use super::Cache;
 use crate::recipe;
 use crate::scratch;
 
-/// How the names of the initrds begin that create keeps beside the roots,
-/// `.img` being the end. They age like the roots.
+/// How the names of the initrds begin that create keeps beside the roots; 32
+/// hex digits follow, for an image of GRUB's after `grub-`, and `.img`. They age
+/// like the roots.
 pub const INITRD_PREFIX: &str = "initrd-";
 
-/// How the names of temporary files begin, and when one is a killed run's.
+/// How many hex digits follow it. Where the cache is a link to elsewhere, an
+/// `initrd-6.1.img` beside may be anybody's.
+const INITRD_HASH_LENGTH: usize = 32;
+
+/// How the names of temporary files begin, how many letters and digits follow,
+/// and when one is a killed run's.
 const TEMPORARY_PREFIX: &str = ".tmp";
+const TEMPORARY_LENGTH: usize = 6;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// An initrd, or an image of GRUB's, that create keeps beside the roots.
@@ -56,9 +63,7 @@ impl Cache {
                 self.if_unused(key, || scratch::remove(&self.dir.join(&name)));
             } else if let Some(key) = name.strip_suffix(".tar.zst") {
                 self.drop_orphan(key);
-            } else if name.starts_with(TEMPORARY_PREFIX)
-                && age_of(&self.dir.join(&name)) >= Some(DAY)
-            {
+            } else if is_temporary(&name) && age_of(&self.dir.join(&name)) >= Some(DAY) {
                 self.drop_file(&name);
             }
         }
@@ -71,8 +76,7 @@ impl Cache {
         if !self.dir.exists() {
             return Ok(Vec::new());
         }
-        let is_initrd = |name: &String| name.starts_with(INITRD_PREFIX) && name.ends_with(".img");
-        let names = self.names()?.into_iter().filter(is_initrd);
+        let names = self.names()?.into_iter().filter(|name| is_initrd(name));
         let initrds = names.filter_map(|name| {
             let path = self.dir.join(&name);
             Some(Initrd {
@@ -117,6 +121,22 @@ impl Cache {
             tracing::warn!("tidying the cache: {error:#}");
         }
     }
+}
+
+fn is_initrd(name: &str) -> bool {
+    let hash = name.strip_prefix(INITRD_PREFIX);
+    let hash = hash.and_then(|rest| rest.strip_suffix(".img"));
+    let hash = hash.map(|rest| rest.strip_prefix("grub-").unwrap_or(rest));
+    hash.is_some_and(|hash| {
+        hash.len() == INITRD_HASH_LENGTH && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
+fn is_temporary(name: &str) -> bool {
+    let random = name.strip_prefix(TEMPORARY_PREFIX);
+    random.is_some_and(|random| {
+        random.len() == TEMPORARY_LENGTH && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
 }
 
 /// How long ago a regular file was written; `None` for anything else, and if
