@@ -236,8 +236,15 @@ fn damage_is_told_with_what_to_do() {
         assert_eq!(output.status.code(), Some(1), "{error}");
         assert!(error.contains(words), "{error}");
     }
-    // What cannot be told unused is not removed.
+    // What cannot be told unused is not removed; and nobody takes an image of
+    // settings that cannot be used for nobody's, or for none.
     lab.configure("FILESYSTEM=zfs").unwrap();
+    let listed = image(&lab, &["list"]);
+    let warned = String::from_utf8(listed.stderr).unwrap();
+    assert_eq!(warned.matches("FILESYSTEM=`zfs`").count(), 1, "{warned}");
+    let shown = image(&lab, &["show", "default"]);
+    let error = String::from_utf8(shown.stderr).unwrap();
+    assert!(error.contains("FILESYSTEM=`zfs`"), "{error}");
     let output = image(&lab, &["prune", "--unused"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert_eq!(image(&lab, &["prune"]).status.code(), Some(64));

@@ -153,6 +153,7 @@ fn say(text: &str) -> Result<()> {
 
 fn list(args: &ListArgs) -> Result<u8> {
     let catalogue = Catalogue::open()?;
+    catalogue.warn();
     let listing = catalogue.listing()?;
     say(&match args.json {
         true => text::json(&listing),

@@ -5,6 +5,7 @@
 //! Arguments say how, or the environment where there are none: Ganeti starts
 //! its scripts without any.
 
+mod advice;
 mod json;
 mod output;
 mod plain;
@@ -145,10 +146,13 @@ pub fn current() -> Log {
     LOG.get().copied().unwrap_or(itself)
 }
 
-/// Says why the command failed: one line, the whole chain. It is the last
-/// line, as Ganeti shows an admin only the end of the log.
+/// Says why the command failed: one line, the whole chain, and what to do. It
+/// is the last line, as Ganeti shows an admin only the end of the log.
 pub fn error(error: &anyhow::Error) {
-    tracing::error!("{error:#}");
+    match advice::advice(error, nix::unistd::geteuid().is_root()) {
+        Some(advice) => tracing::error!("{error:#}: {advice}"),
+        None => tracing::error!("{error:#}"),
+    }
 }
 
 fn chosen(name: &str, value: Option<&OsStr>, known: &[&str]) -> Result<Option<String>> {

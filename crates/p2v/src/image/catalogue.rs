@@ -21,8 +21,8 @@ pub struct Catalogue {
     /// The cache; it drops nothing by itself.
     pub cache: Cache,
     variants: Vec<(String, Settings)>,
-    /// What is wrong with the other variants.
-    unusable: Vec<anyhow::Error>,
+    /// The other variants, each with what is wrong with it.
+    unusable: Vec<(String, anyhow::Error)>,
 }
 
 /// What the cache holds.
@@ -58,7 +58,7 @@ pub struct Entry {
 
 impl Catalogue {
     /// Reads the node's configuration. A variant whose settings cannot be used
-    /// is said, and is no failure.
+    /// is no failure by itself; see [`Catalogue::warn`].
     pub fn open() -> Result<Self> {
         let paths = Environment::from_process().paths()?;
         let policy = CachePolicy {
@@ -75,10 +75,19 @@ impl Catalogue {
         for (name, settings) in variants::all(&catalogue.paths)? {
             match settings {
                 Ok(settings) => catalogue.variants.push((name, settings)),
-                Err(error) => catalogue.unusable.push(error),
+                Err(error) => catalogue.unusable.push((name, error)),
             }
         }
         Ok(catalogue)
+    }
+
+    /// Says what is wrong with the variants that cannot be used: their images
+    /// seem to be nobody's. Each fault once, since variants share settings.
+    pub fn warn(&self) {
+        let faults = self.unusable.iter().map(|(_, error)| format!("{error:#}"));
+        for fault in faults.collect::<BTreeSet<_>>() {
+            tracing::warn!("{fault}");
+        }
     }
 
     /// The names of all variants.
@@ -101,7 +110,7 @@ impl Catalogue {
 
     fn check_variants(&self) -> Result<()> {
         match self.unusable.first() {
-            Some(error) => bail!("looking which images the variants use: {error:#}"),
+            Some((_, error)) => bail!("looking which images the variants use: {error:#}"),
             None => Ok(()),
         }
     }
@@ -151,6 +160,9 @@ impl Catalogue {
                 "the variant {name} has no image yet: build it (p2v image build {name}), or leave \
                  that to its first create"
             );
+        }
+        if let Some((_, error)) = self.unusable.iter().find(|(variant, _)| variant == name) {
+            bail!("looking for the image of the variant {name}: {error:#}");
         }
         images.retain(|entry| !name.is_empty() && entry.image.key.starts_with(name));
         match images.len() {

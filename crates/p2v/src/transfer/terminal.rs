@@ -61,7 +61,8 @@ impl Person for Terminal {
     }
 
     fn tell(&self, finding: &Finding) {
-        let text = printable(&finding.text);
+        // The weight is the line's level already.
+        let text = printable(&finding.whole());
         match finding.weight {
             Weight::Error if self.log.json => tracing::error!("{text}"),
             Weight::Warning if self.log.json => tracing::warn!("{text}"),
@@ -101,9 +102,44 @@ impl Person for Terminal {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
     #[test]
     fn nobody_else_steers_the_terminal() {
         let text = "label \u{1b}]0;owned\u{7}\r\nerase? \u{9b}2J";
-        assert_eq!(super::printable(text), "label ?]0;owned??\nerase? ?2J");
+        assert_eq!(printable(text), "label ?]0;owned??\nerase? ?2J");
+    }
+
+    #[derive(Clone, Default)]
+    struct Said(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Said {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_program_too_is_told_what_to_do() {
+        let mut terminal = Terminal::new(false);
+        terminal.log.json = true;
+        let said = Said::default();
+        let writer = said.clone();
+        let log = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        tracing::subscriber::with_default(log.finish(), || {
+            terminal.tell(&Finding::error("no ssh").remedy("install it"));
+            terminal.tell(&Finding::warning("old kernel").remedy("look at it"));
+        });
+        let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = said.lines().collect();
+        assert!(lines[0].contains("ERROR") && lines[0].ends_with("no ssh: install it"));
+        assert!(lines[1].contains("WARN") && lines[1].ends_with("old kernel: look at it"));
     }
 }
