@@ -10,6 +10,20 @@ use super::{Report, html};
 /// More reports of one machine's one second are somebody's mistake.
 const MOST: u32 = 1000;
 
+/// Whether a report can be written into `directory`, or it can be made: at the
+/// end of a transfer it is late to find out. Nothing stays there.
+///
+/// # Errors
+/// It cannot.
+pub fn check_directory(directory: &Path) -> Result<()> {
+    let there = directory.ancestors().find(|there| there.exists());
+    let there = there.unwrap_or(Path::new("."));
+    prepared(there, "{}\n").map(drop).with_context(|| {
+        let directory = directory.display();
+        format!("writing the report to {directory} (--report-dir names another directory)")
+    })
+}
+
 /// Writes the report into `directory`, which is made if it is missing, as
 /// `p2v-transfer-NAME-TIME.json` and `.html`; with a number if those exist.
 /// Both belong to their owner alone: they describe a machine. Returns their
@@ -168,5 +182,16 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = write(file.path(), &html::samples::moved()).unwrap_err();
         assert!(format!("{error:#}").starts_with("writing the report to /"));
+        let error = check_directory(&file.path().join("deeper")).unwrap_err();
+        assert!(format!("{error:#}").contains("--report-dir"), "{error:#}");
+    }
+
+    #[test]
+    fn a_check_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        check_directory(&dir.path().join("new/deep")).unwrap();
+        check_directory(dir.path()).unwrap();
+        assert!(names(dir.path()).is_empty());
+        check_directory(Path::new("new-relative")).unwrap();
     }
 }

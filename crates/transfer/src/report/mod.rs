@@ -19,7 +19,7 @@ use crate::protocol::Fixed;
 use crate::source::Source;
 use crate::target::Target;
 
-pub use files::write;
+pub use files::{check_directory, write};
 pub use html::page;
 pub use summary::summary;
 

@@ -82,6 +82,9 @@ pub trait Person {
 /// # Errors
 /// It could not be moved; the message says what is left and what to do.
 pub fn run(request: &Request, person: &dyn Person) -> Result<bool> {
+    if !request.dry_run {
+        report::check_directory(&request.report_dir)?;
+    }
     let source = OpenSource::open(&request.disks)?;
     let result = with_source(request, &source, person);
     let closed = source.close().context("letting the source's disks go");

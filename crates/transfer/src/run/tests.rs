@@ -71,3 +71,40 @@ fn one_question_names_all_that_will_be_lost() {
     assert!(agree(&target, &plan, &silent).unwrap().is_empty());
     assert!(silent.asked.borrow().is_empty());
 }
+
+#[test]
+fn where_no_report_can_be_nothing_begins() {
+    let mut request = Request {
+        disks: vec!["/nonexistent".into()],
+        address: Address {
+            host: "host.invalid".to_owned(),
+            port: 22,
+            user: "root".to_owned(),
+            identity: None,
+            host_keys: Vec::new(),
+        },
+        plan: None,
+        save_plan: None,
+        wishes: Wishes::default(),
+        dry_run: false,
+        take_over: false,
+        seed: false,
+        verify: false,
+        restart: false,
+        compression: p2v_copy::Compression::Never,
+        report_dir: "/dev/null/report".into(),
+        progress: Form::None,
+    };
+    let said = |request: &Request| {
+        let error = run(request, &Answering::with(false)).unwrap_err();
+        format!("{error:#}")
+    };
+    assert!(said(&request).starts_with("writing the report to /dev/null/report (--report-dir"));
+    // A dry run writes none.
+    request.dry_run = true;
+    assert!(
+        said(&request).contains("/nonexistent"),
+        "{}",
+        said(&request)
+    );
+}
