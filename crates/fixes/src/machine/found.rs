@@ -286,7 +286,9 @@ fn names_predictably(root: &Root) -> Result<bool> {
         || masked("etc/udev/rules.d/80-net-setup-link.rules")?
         || masked("etc/systemd/network/99-default.link")?;
     let draft = crate::draft::Draft::new(root);
-    let told = crate::cmdline::CommandLines::find(&draft)?.has_word("net.ifnames=0");
+    // What cannot be read is for the fixes to name, each its own.
+    let lines = crate::cmdline::CommandLines::find(&draft);
+    let told = lines.is_ok_and(|lines| lines.has_word("net.ifnames=0"));
     Ok(by_rules && !off && !told)
 }
 
@@ -337,5 +339,15 @@ mod tests {
         assert_eq!(found.boot_disk, "/dev/xvda");
         // Nothing here is mounted below the test's root.
         assert!(found.mounted_on("/").is_none());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_keeps_no_other_fix_from_running() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("etc/kernel/cmdline")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let draft = crate::draft::Draft::new(&root);
+        assert!(crate::cmdline::CommandLines::find(&draft).is_err());
+        machine(&root, &BTreeMap::new()).unwrap();
     }
 }
