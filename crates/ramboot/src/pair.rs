@@ -5,10 +5,12 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use lzma_rust2::XzReader;
+use nix::libc;
 
 use crate::MARKER;
 
@@ -20,8 +22,10 @@ const SETUP: usize = 0x200;
 /// Longer than the part of an image that the version is in.
 const HEAD: u64 = 128 << 10;
 
-/// The largest initrd that is looked through, uncompressed, in bytes.
+/// The most of an initrd that is looked through, packed and unpacked, in bytes.
 const MOST: u64 = 4 << 30;
+/// More zeros between archives than anybody fills one up with.
+const MOST_PADDING: usize = 1 << 20;
 /// The longest name in an archive, and the longest marker, in bytes.
 const LONGEST: u64 = 4096;
 
@@ -30,9 +34,22 @@ const LONGEST: u64 = 4096;
 pub fn kernel_version(image: &Path) -> Result<Option<String>> {
     let doing = || format!("reading the kernel {}", image.display());
     let mut head = Vec::new();
-    let file = File::open(image).with_context(doing)?;
+    let file = open(image).with_context(doing)?;
     file.take(HEAD).read_to_end(&mut head).with_context(doing)?;
     Ok(version_in(&head))
+}
+
+/// Opens a file to read; whatever else is in its place might never end.
+fn open(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    let file = options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        bail!("it is not a regular file");
+    }
+    Ok(file)
 }
 
 fn version_in(head: &[u8]) -> Option<String> {
@@ -49,8 +66,8 @@ fn version_in(head: &[u8]) -> Option<String> {
 /// the file is no ramboot initrd.
 pub fn initrd_version(initrd: &Path) -> Result<Option<String>> {
     let doing = || format!("reading the initrd {}", initrd.display());
-    let file = File::open(initrd).with_context(doing)?;
-    let mut file = BufReader::new(file);
+    let file = open(initrd).with_context(doing)?;
+    let mut file = BufReader::new(file.take(MOST));
     let marker = marker(&mut file).with_context(doing)?;
     let version = marker.as_deref().and_then(|marker| {
         let mut lines = marker.lines();
@@ -62,12 +79,19 @@ pub fn initrd_version(initrd: &Path) -> Result<Option<String>> {
 /// The marker's text, from archives that follow one another, of which the last
 /// may be compressed.
 fn marker(file: &mut impl BufRead) -> Result<Option<String>> {
+    let mut padding = 0;
     loop {
         let start = file.fill_buf()?;
         match start {
             [] => return Ok(None),
+            // A large hole is no initrd.
+            [0, ..] if padding > MOST_PADDING => return Ok(None),
             // What fills up an archive.
-            [0, ..] => file.consume(1),
+            [0, ..] => {
+                let zeros = start.iter().take_while(|byte| **byte == 0).count();
+                file.consume(zeros);
+                padding += zeros;
+            }
             [b'0', ..] => {
                 if let Some(marker) = in_archive(file)? {
                     return Ok(Some(marker));
@@ -164,6 +188,36 @@ mod tests {
             assert_eq!(result.is_err(), is_error, "{bytes:?}: {result:?}");
             if let Ok(found) = result {
                 assert_eq!(found, None);
+            }
+        }
+    }
+
+    #[test]
+    fn what_never_ends_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("zero")).unwrap();
+        File::create(at("hole")).unwrap().set_len(1 << 40).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let paths = ["fifo", "zero", "hole"].map(at);
+        std::thread::spawn(move || {
+            for path in paths {
+                let of =
+                    |found: Result<Option<String>>| found.map_err(|error| format!("{error:#}"));
+                tell.send((of(initrd_version(&path)), of(kernel_version(&path))))
+                    .unwrap();
+            }
+        });
+        for is_file in [false, false, true] {
+            let (initrd, kernel) = told
+                .recv_timeout(std::time::Duration::from_secs(60))
+                .expect("an answer");
+            for found in [initrd, kernel] {
+                match is_file {
+                    true => assert_eq!(found, Ok(None)),
+                    false => assert!(found.unwrap_err().ends_with("it is not a regular file")),
+                }
             }
         }
     }
