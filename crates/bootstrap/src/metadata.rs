@@ -59,9 +59,36 @@ impl Metadata {
         Ok(Some(metadata))
     }
 
-    /// How long ago it was built; zero if the clock has been set back.
+    /// How long ago it was built; zero if the clock has been set back, or the
+    /// file says what cannot be.
     pub fn age(&self) -> Duration {
-        let built = SystemTime::UNIX_EPOCH + Duration::from_secs(self.built_at);
-        SystemTime::now().duration_since(built).unwrap_or_default()
+        let built = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.built_at));
+        let age = built.and_then(|built| SystemTime::now().duration_since(built).ok());
+        age.unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_in_a_damaged_file_ends_the_program() {
+        let mut text = serde_json::json!({
+            "version": VERSION, "key": "a-b-c", "suite": "bookworm", "arch": "amd64",
+            "mirror": null, "components": [], "packages": [], "tool": "mmdebstrap",
+            "kernel": "6.1", "built_at": 0, "archive_bytes": 1, "archive_blake3": "",
+            "unpacked_bytes": 1, "inodes": 1,
+        });
+        let mut age = |built_at: u64| {
+            text["built_at"] = built_at.into();
+            serde_json::from_value::<Metadata>(text.clone())
+                .unwrap()
+                .age()
+        };
+        assert!(age(0) > Duration::from_secs(1 << 30));
+        for future in [u64::MAX, u64::MAX / 2, i64::MAX as u64] {
+            assert_eq!(age(future), Duration::ZERO, "{future}");
+        }
     }
 }
