@@ -186,7 +186,7 @@ fn explain(words: &str, recipe: &Recipe) -> Option<String> {
         None => "not set".to_owned(),
     };
     if says(&["No space left on device", "enough free space"]) {
-        return Some("the directory of the cache is on a full disk".to_owned());
+        return Some("the directory of the cache is on a full disk: make room there".to_owned());
     }
     if says(&["mounted with noexec or nodev"]) {
         return Some(
@@ -281,7 +281,10 @@ mod tests {
                 "E: Cannot install into target '/var/cache/x' mounted with noexec or nodev",
                 "mounted with nodev, where only mmdebstrap can work",
             ),
-            ("dpkg: error: No space left on device", "on a full disk"),
+            (
+                "dpkg: error: No space left on device",
+                "full disk: make room",
+            ),
         ] {
             let advice = explain(words, &recipe()).unwrap();
             assert!(advice.contains(expected), "{advice}");
