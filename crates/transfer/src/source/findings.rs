@@ -1,5 +1,9 @@
 //! What is found on the way, for people.
 
+/// So many of either kind are told apart. A machine has a few; a stranger's image
+/// may have an fstab of a million lines.
+const MOST: usize = 200;
+
 /// Obstacles and remarks, in the order in which they were found.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -23,6 +27,9 @@ impl Findings {
 
 /// Each once. Names from a disk may hold anything; a terminal must not obey it.
 fn add(texts: &mut Vec<String>, text: String) {
+    if texts.len() > MOST {
+        return;
+    }
     let text: String = text
         .chars()
         .map(|letter| {
@@ -33,7 +40,29 @@ fn add(texts: &mut Vec<String>, text: String) {
             }
         })
         .collect();
-    if !texts.contains(&text) {
-        texts.push(text);
+    if texts.contains(&text) {
+        return;
+    }
+    texts.push(match texts.len() {
+        MOST => "there is more, which is not said".to_owned(),
+        _ => text,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_said_once_and_not_without_end() {
+        let mut findings = Findings::default();
+        for number in 0..3 * MOST {
+            findings.remark(format!("line {}", number / 2));
+            findings.obstacle("the same".to_owned());
+        }
+        assert_eq!(findings.obstacles, ["the same"]);
+        assert_eq!(findings.remarks.len(), MOST + 1);
+        assert_eq!(findings.remarks[MOST - 1], format!("line {}", MOST - 1));
+        assert_eq!(findings.remarks[MOST], "there is more, which is not said");
     }
 }

@@ -1,5 +1,7 @@
 //! Where the system mounts its filesystems, by its own fstab.
 
+use std::collections::BTreeSet;
+
 use super::findings::Findings;
 use super::fstab::Entry;
 use super::index::{Index, Known, Place};
@@ -20,13 +22,14 @@ pub fn assign<'a>(
     findings: &mut Findings,
 ) {
     let mut points = vec![(root.place, MountPoint::of("/", root.subvolume.clone()))];
+    let mut taken = BTreeSet::from(["/"]);
     let index = Index::new(disks);
     for entry in entries {
         let path = entry.path.as_deref();
         match index.find(&entry.spec) {
             Known::Area(place) if path.is_some_and(|path| path != "/") => {
                 let path = path.unwrap_or_default();
-                if points.iter().any(|(_, point)| point.path == path) {
+                if !taken.insert(path) {
                     findings.remark(format!("fstab mounts more than one device on {path}"));
                     continue;
                 }
