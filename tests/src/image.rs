@@ -172,8 +172,7 @@ mod tests {
 
     #[test]
     fn a_blank_disk_is_told_from_a_written_one() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        file.as_file().set_len(8 << 20).unwrap();
+        let file = p2v_testing::image(8 << 20);
         let path = file.path();
         let before = hash(path).unwrap();
         assert!(edges_are_blank(path).unwrap());

@@ -18,7 +18,6 @@ pub mod ganeti_lab;
 pub mod guest;
 pub mod image;
 pub mod leftovers;
-pub mod manifest;
 pub mod moved;
 pub mod moving;
 pub mod namespace;
@@ -40,6 +39,7 @@ pub mod vm_slot;
 pub use created::Created;
 pub use ganeti_env::Instance;
 pub use outcome::Outcome;
+pub use p2v_testing::{manifest, need_root, root_or_skip, skip};
 pub use place::Lab;
 
 /// One MiB in bytes.
@@ -47,32 +47,3 @@ pub const MIB: u64 = 1 << 20;
 
 /// One GiB in bytes.
 pub const GIB: u64 = 1 << 30;
-
-/// Says that something is not tested here, where the test runner's capture
-/// does not hide it: libtest swallows eprintln! of a test that passes.
-pub fn skip(why: &str) {
-    use std::io::Write;
-    let test = std::thread::current();
-    let test = test.name().unwrap_or("a test");
-    // Nobody to tell is no reason to fail.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
-}
-
-/// Whether this process may do what the tests need; else it says so.
-pub fn root_or_skip() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        skip("needs root");
-    }
-    root
-}
-
-/// Returns from the test, with a visible line, unless it runs as root.
-#[macro_export]
-macro_rules! need_root {
-    () => {
-        if !$crate::root_or_skip() {
-            return;
-        }
-    };
-}

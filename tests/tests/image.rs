@@ -1,10 +1,11 @@
 //! `p2v image` beside real creates, on real cached roots.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use p2v_testing::flip_a_bit;
 use p2v_tests::{GIB, Instance, Lab, need_root};
 use serde_json::Value;
 
@@ -187,13 +188,6 @@ fn a_killed_build_leaves_what_the_next_run_sweeps() {
         format!("whole: {key}\n")
     );
     lab.assert_nothing_left();
-}
-
-fn flip_a_bit(path: &Path) {
-    let mut bytes = std::fs::read(path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(path, bytes).unwrap();
 }
 
 #[test]

@@ -87,10 +87,7 @@ mod tests {
 
     #[test]
     fn a_tree_goes_without_what_is_mounted_in_it() {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED: needs root");
-            return;
-        }
+        p2v_testing::need_root!();
         let dir = tempfile::tempdir().unwrap();
         let precious = dir.path().join("precious");
         std::fs::create_dir(&precious).unwrap();
@@ -108,10 +105,7 @@ mod tests {
 
     #[test]
     fn a_link_goes_and_what_is_mounted_at_its_end_stays() {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED: needs root");
-            return;
-        }
+        p2v_testing::need_root!();
         let dir = tempfile::tempdir().unwrap();
         let elsewhere = dir.path().join("elsewhere/mounted");
         std::fs::create_dir_all(&elsewhere).unwrap();

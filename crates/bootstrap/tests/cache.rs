@@ -11,6 +11,7 @@ use p2v_bootstrap::{Cache, CachePolicy, Debian, Metadata, Tool};
 use p2v_sys::Mount;
 use p2v_sys::command::in_path;
 use p2v_sys::lock::FileLock;
+use p2v_testing::manifest;
 
 use bench::{Bench, KEEP, recipe};
 
@@ -35,7 +36,7 @@ fn a_root_is_built_once_and_then_found() {
         let _ = std::fs::remove_dir_all(&copy);
         std::fs::create_dir(&copy).unwrap();
         root.unpack(&copy).unwrap();
-        let paths = |root: &Path| common::describe(root).into_keys().collect::<Vec<_>>();
+        let paths = |root: &Path| manifest::of(root).unwrap().into_keys().collect::<Vec<_>>();
         assert_eq!(paths(&tree), paths(&copy));
     }
 }
@@ -306,7 +307,7 @@ fn a_full_disk_is_named_and_nothing_stays_on_it() {
         let probe = bench.cache().join("probe");
         std::fs::write(&probe, "").unwrap();
         if xattr::set(&probe, "user.probe", b"").is_err() {
-            eprintln!("SKIPPED: this kernel's tmpfs has no user attributes");
+            p2v_testing::skip("this kernel's tmpfs has no user attributes");
             return;
         }
         std::fs::remove_file(probe).unwrap();
@@ -323,7 +324,7 @@ fn an_unreachable_mirror_is_named_with_what_to_do() {
     for tool in [Tool::Mmdebstrap, Tool::Debootstrap] {
         let Some(bench) = Bench::new() else { return };
         if !in_path(tool.name()) {
-            eprintln!("SKIPPED: needs {}", tool.name());
+            p2v_testing::skip(&format!("needs {}", tool.name()));
             continue;
         }
         let mut recipe = recipe();
@@ -359,7 +360,7 @@ fn a_cache_where_no_root_can_be_built_is_named_with_what_to_do() {
     ] {
         let Some(bench) = Bench::new() else { return };
         if !in_path(tool.name()) {
-            eprintln!("SKIPPED: needs {}", tool.name());
+            p2v_testing::skip(&format!("needs {}", tool.name()));
             continue;
         }
         std::fs::create_dir(bench.cache()).unwrap();

@@ -80,12 +80,11 @@ const MODULES: &[&str] = &[
 ];
 
 fn can_run(tool: Tool) -> bool {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: needs root");
+    if !p2v_testing::root_or_skip() {
         return false;
     }
     if !in_path(tool.name()) {
-        eprintln!("SKIPPED: needs {}", tool.name());
+        p2v_testing::skip(&format!("needs {}", tool.name()));
         return false;
     }
     true

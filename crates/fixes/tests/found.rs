@@ -29,10 +29,7 @@ fn mounted(device: &LoopDevice, point: &Path) -> Mount {
 
 #[test]
 fn what_is_mounted_below_the_root_is_the_system() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: needs root to attach and mount images");
-        return;
-    }
+    p2v_testing::need_root!();
     let scratch = tempfile::tempdir().unwrap();
     let root = attached(scratch.path().join("root.img"), UUIDS[0]);
     let home = attached(scratch.path().join("home.img"), UUIDS[1]);

@@ -15,7 +15,6 @@ use serde::{Serialize, Serializer};
 
 use crate::config_file;
 use crate::findings::Findings;
-use crate::settings::{Origin, Settings};
 
 mod blob;
 
@@ -104,21 +103,23 @@ impl Serialize for AuthorizedKey {
     }
 }
 
-/// All keys that may log in: those of the file first. None at all is an error
-/// that says where to put one.
-pub fn collect(settings: &Settings) -> Result<Vec<AuthorizedKey>> {
-    let path = &settings.authorized_keys_file;
-    let mut keys = match in_file(path)? {
-        Some(keys) => keys,
-        None => match settings.origin("AUTHORIZED_KEYS_FILE") {
-            Origin::Default => Vec::new(),
-            origin => bail!(
-                "reading the authorized keys: {}, which {origin} names, does not exist: create it",
-                path.display()
-            ),
-        },
+/// All keys that may log in, once each: those of the file at `path` first, then
+/// those `given`. Without keys it is an error that says where to put one, and so
+/// is a file that is missing though `named_by` says that it is there.
+pub fn collect(
+    path: &Path,
+    named_by: Option<&dyn fmt::Display>,
+    given: &[AuthorizedKey],
+) -> Result<Vec<AuthorizedKey>> {
+    let mut keys = match (in_file(path)?, named_by) {
+        (Some(keys), _) => keys,
+        (None, None) => Vec::new(),
+        (None, Some(name)) => bail!(
+            "reading the authorized keys: {}, which {name} names, does not exist: create it",
+            path.display()
+        ),
     };
-    keys.extend(settings.given_keys.iter().cloned());
+    keys.extend(given.iter().cloned());
     let mut known = std::collections::BTreeSet::new();
     keys.retain(|key| known.insert(key.identity.clone()));
     if keys.is_empty() {

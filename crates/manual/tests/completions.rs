@@ -28,7 +28,7 @@ fn completions(shell: &str) -> PathBuf {
 fn printed(program: &str, arguments: &[&str]) -> Option<String> {
     let output = match Command::new(program).args(arguments).output() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("SKIPPED: {program} is not installed");
+            p2v_testing::skip(&format!("{program} is not installed"));
             return None;
         }
         output => output.unwrap(),
@@ -65,7 +65,7 @@ fn bash_completes() {
         printed("bash", &["-n", &path.to_string_lossy()]).unwrap();
     }
     if !PathBuf::from("/usr/share/bash-completion/bash_completion").exists() {
-        eprintln!("SKIPPED: bash-completion is not installed");
+        p2v_testing::skip("bash-completion is not installed");
         return;
     }
     let directory = completions("bash");

@@ -59,7 +59,7 @@ fn judged(program: &str, arguments: &[&str]) -> Vec<(PathBuf, [String; 2])> {
     };
     let answers: Option<Vec<_>> = pages().into_iter().map(judge).collect();
     if answers.is_none() {
-        eprintln!("SKIPPED: {program} is not installed");
+        p2v_testing::skip(&format!("{program} is not installed"));
     }
     answers.unwrap_or_default()
 }

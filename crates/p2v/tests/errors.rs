@@ -1,7 +1,9 @@
 //! Each error that a wrong argument, a wrong variable or a missing program
 //! leads to ends in what to do.
 
-use std::process::{Command, Output, Stdio};
+mod call;
+
+use call::p2v;
 
 /// The end of every usage error.
 const SEE_HELP: &str = "For more information, try '--help'.";
@@ -184,17 +186,6 @@ const CASES: &[Case] = &[
         "or unset it",
     ),
 ];
-
-fn p2v(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let output = Command::new(env!("CARGO_BIN_EXE_p2v"))
-        .args(arguments)
-        .env_clear()
-        .env("PATH", "/nonexistent")
-        .envs(environment.iter().copied())
-        .stdin(Stdio::null())
-        .output();
-    output.expect("p2v should start")
-}
 
 #[test]
 fn every_error_ends_in_what_to_do() {

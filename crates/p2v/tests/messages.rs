@@ -1,10 +1,14 @@
 //! What every applet has: help, and messages as one asks for them, by
 //! arguments and by the environment.
 
+mod call;
+
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use p2v::applets::APPLETS;
+
+use call::p2v;
 
 /// A call of each applet that fails at once, whoever makes it. `init` is the
 /// kernel's, `ready` writes to consoles, and what is wrong is `doctor`'s answer.
@@ -23,20 +27,6 @@ const FAILING: &[&[&str]] = &[
     &["fixes", "--root", "/proc", "--dry-run"],
     &["fix", "repair-fstab"],
 ];
-
-/// p2v, in an environment of these variables alone.
-fn p2v(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_p2v"));
-    let output = command
-        .args(arguments)
-        .env_clear()
-        // Nothing is found there, gnt-node neither.
-        .env("PATH", "/nonexistent")
-        .envs(environment.iter().copied())
-        .stdin(Stdio::null())
-        .output();
-    output.expect("p2v should start")
-}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")

@@ -94,7 +94,7 @@ fn names_and_order_are_those_of_run_parts() {
         .env("LC_ALL", "C")
         .output();
     let Ok(real) = real else {
-        eprintln!("SKIPPED: run-parts (debianutils) is not installed");
+        p2v_testing::skip("run-parts (debianutils) is not installed");
         return;
     };
     let listed: Vec<String> = String::from_utf8(real.stdout)

@@ -278,12 +278,8 @@ mod tests {
 
     #[test]
     fn a_part_of_a_file_is_shown_and_let_go() {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED: needs root");
-            return;
-        }
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.as_file().set_len(1 << 20).unwrap();
+        p2v_testing::need_root!();
+        let mut file = p2v_testing::image(1 << 20);
         file.seek(SeekFrom::Start(4096)).unwrap();
         file.write_all(b"here").unwrap();
         let extent = Extent {
@@ -304,10 +300,7 @@ mod tests {
 
     #[test]
     fn users_are_found_by_any_name_and_of_devices_too() {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED: needs root");
-            return;
-        }
+        p2v_testing::need_root!();
         let dir = tempfile::tempdir().unwrap();
         let (image, link) = (dir.path().join("image"), dir.path().join("link"));
         File::create(&image).unwrap().set_len(1 << 20).unwrap();
@@ -323,12 +316,8 @@ mod tests {
 
     #[test]
     fn a_part_of_a_device_has_its_sectors() {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED: needs root");
-            return;
-        }
-        let file = tempfile::NamedTempFile::new().unwrap();
-        file.as_file().set_len(1 << 20).unwrap();
+        p2v_testing::need_root!();
+        let file = p2v_testing::image(1 << 20);
         let disk = crate::Cmd::new("losetup", "attaching a disk of 4 KiB sectors")
             .args(["--find", "--show", "--sector-size", "4096"])
             .arg(file.path())

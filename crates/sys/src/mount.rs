@@ -256,10 +256,7 @@ mod tests {
 
     #[test]
     fn what_others_mounted_below_is_unmounted_and_nothing_else() {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED: needs root");
-            return;
-        }
+        p2v_testing::need_root!();
         let dir = tempfile::tempdir().unwrap();
         let (ours, beside) = (dir.path().join("root"), dir.path().join("root2"));
         std::fs::create_dir(&ours).unwrap();
@@ -285,10 +282,7 @@ mod tests {
 
     #[test]
     fn writes_that_the_place_below_cannot_hold_are_told() {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED: needs root");
-            return;
-        }
+        p2v_testing::need_root!();
         let dir = tempfile::tempdir().unwrap();
         let (small, top) = (dir.path().join("small"), dir.path().join("top"));
         std::fs::create_dir(&small).unwrap();

@@ -129,8 +129,7 @@ mod tests {
     fn tables_come_out_as_asked_and_aligned() {
         let mib = 1 << 20;
         for label in [Label::Dos, Label::Gpt] {
-            let file = tempfile::NamedTempFile::new().unwrap();
-            file.as_file().set_len(300 * mib).unwrap();
+            let file = p2v_testing::image(300 * mib);
             let wanted = [
                 (Role::BiosBoot, Some(mib)),
                 (Role::Esp, Some(64 * mib)),

@@ -194,19 +194,9 @@ mod tests {
         Cmd::new("sh", "serving the void").args(["-c", script])
     }
 
-    fn skipped() -> bool {
-        let skip = !nix::unistd::geteuid().is_root();
-        if skip {
-            eprintln!("SKIPPED: needs root");
-        }
-        skip
-    }
-
     #[test]
     fn it_is_ready_serves_and_ends() {
-        if skipped() {
-            return;
-        }
+        p2v_testing::need_root!();
         let dir = tempfile::tempdir().unwrap();
         let (ready, log) = (dir.path().join("ready"), dir.path().join("log"));
         let script = format!(
@@ -223,9 +213,7 @@ mod tests {
 
     #[test]
     fn one_that_fails_or_hangs_is_told_with_its_words() {
-        if skipped() {
-            return;
-        }
+        p2v_testing::need_root!();
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         let start =

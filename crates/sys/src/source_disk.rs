@@ -202,8 +202,7 @@ mod tests {
 
     #[test]
     fn a_disk_in_use_is_refused_and_a_strange_one_too() {
-        let image = tempfile::NamedTempFile::new().unwrap();
-        image.as_file().set_len(8 << 20).unwrap();
+        let image = p2v_testing::image(8 << 20);
         let claimed = Disk::claim(image.path()).unwrap();
         let text = format!("{:#}", SourceDisk::open(image.path()).unwrap_err());
         assert!(text.contains("stop the instance"), "{text}");

@@ -175,10 +175,7 @@ mod tests {
 
     #[test]
     fn what_is_unmounted_outside_goes_and_what_is_mounted_inside_stays_there() {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED: mounting needs root");
-            return;
-        }
+        p2v_testing::need_root!();
         let dir = tempfile::tempdir().unwrap();
         let [outer, inner] = ["outer", "inner"].map(|name| {
             let path = dir.path().join(name).display().to_string();

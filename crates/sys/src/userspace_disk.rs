@@ -236,9 +236,12 @@ mod tests {
     }
 
     fn skipped() -> bool {
-        let skip = !nix::unistd::geteuid().is_root() || !in_path("qemu-storage-daemon");
+        if !p2v_testing::root_or_skip() {
+            return true;
+        }
+        let skip = !in_path("qemu-storage-daemon");
         if skip {
-            eprintln!("SKIPPED: needs root and qemu-storage-daemon");
+            p2v_testing::skip("needs qemu-storage-daemon");
         }
         skip
     }

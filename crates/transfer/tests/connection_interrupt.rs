@@ -14,9 +14,7 @@ use p2v_transfer::protocol::{Order, Status};
 
 #[test]
 fn a_signal_ends_orders_contents_and_pauses() {
-    if sshd::skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     let sshd = sshd::Sshd::start("read order; sleep 60");
     let link = sshd.link();
     let mut agent = link.agent().unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 use p2v_backup::ranges::Ranges;
 use p2v_sys::Cmd;
 
-use crate::image::{Image, root_or_skip};
+use crate::image::Image;
 use crate::proof::{Judges, prove};
 use crate::tree;
 
@@ -103,9 +103,7 @@ fn filled(length: u64, options: &str, mount: &str) -> (Image, String) {
 
 #[test]
 fn btrfs_of_every_layout() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     for (options, mount) in [
         ("", ""),
         ("-m single -d single", ""),
@@ -131,9 +129,7 @@ fn btrfs_of_every_layout() {
 /// Subvolumes, snapshots, reflinks, a balance, and what resizing leaves.
 #[test]
 fn changed_after_it_was_made() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let (image, _) = filled(500 * MIB, "", "");
     let mounted = image.mount("");
     let root = mounted.root();
@@ -160,9 +156,7 @@ fn changed_after_it_was_made() {
 
 #[test]
 fn converted_from_ext4() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     // btrfs-convert wants free space in large pieces.
     let image = Image::made("ext4", 1500 * MIB, "mkfs.ext4 -q -F -b 4096");
     let mounted = image.mount("");
@@ -180,9 +174,7 @@ fn converted_from_ext4() {
 /// All that was committed is there; what the log tree has is not in the maps.
 #[test]
 fn one_that_was_not_unmounted() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let (image, _) = filled(300 * MIB, "", "");
     let mounted = image.mount("");
     std::fs::write(mounted.root().join("committed"), [1; 70_000]).unwrap();
@@ -205,9 +197,7 @@ fn one_that_was_not_unmounted() {
 
 #[test]
 fn several_devices_or_unknown_checksums_give_up() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = Image::made("btrfs", 300 * MIB, "mkfs.btrfs -q -f --csum xxhash");
     let error = format!("{:#}", image.used().unwrap_err());
     assert!(error.contains("crc32c"), "{error}");

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use crate::image::{Image, root_or_skip, used_of};
+use crate::image::{Image, used_of};
 use crate::random::Random;
 use crate::tree;
 
@@ -64,9 +64,7 @@ pub fn small_memory() {
 
 #[test]
 fn ext() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     for options in [
         "-b 1024 -g 1024 -O ^metadata_csum,^uninit_bg",
         "-b 1024 -g 512 -O ^metadata_csum,^uninit_bg,^resize_inode,meta_bg,64bit",
@@ -92,9 +90,7 @@ fn ext() {
 /// The journal, which is followed only when it is not empty.
 #[test]
 fn journal() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     for options in ["", " -O ^metadata_csum,^64bit"] {
         let mkfs = format!("mkfs.ext4 -q -F -b 1024 -J size=1{options}");
         let image = Image::made("ext4", 24 * MIB, &mkfs);
@@ -165,9 +161,7 @@ fn repair_xfs(bytes: &mut [u8]) {
 
 #[test]
 fn xfs() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     for options in ["", " -m crc=0"] {
         let mkfs = format!("mkfs.xfs -q -f --unsupported -l size=8m -b size=1024{options}");
         let image = Image::made("xfs", 64 * MIB, &mkfs);
@@ -194,9 +188,7 @@ fn repair_btrfs(bytes: &mut [u8]) {
 
 #[test]
 fn btrfs() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let mkfs = "mkfs.btrfs -q -f --mixed -n 4096";
     let image = Image::made("btrfs", 64 * MIB, mkfs);
     let mounted = image.mount("");

@@ -5,7 +5,7 @@ use std::path::Path;
 use p2v_backup::ranges::Ranges;
 use p2v_sys::Cmd;
 
-use crate::image::{Image, root_or_skip};
+use crate::image::Image;
 use crate::oracle::partclone;
 use crate::proof::{Judges, prove, prove_recovery};
 use crate::random::Random;
@@ -43,9 +43,7 @@ fn dumpe2fs(image: &Path) -> Option<Ranges> {
 }
 
 fn prove_each(kind: &'static str, length: u64, bulk: u64, options: &[&str]) {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     for options in options {
         let mkfs = format!("mkfs.{kind} -q -F {options}").trim_end().to_owned();
         let image = Image::made(kind, length, &mkfs);
@@ -98,9 +96,7 @@ fn ext4_of_every_other_layout() {
 /// As tune2fs and resize2fs leave it.
 #[test]
 fn changed_after_it_was_made() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = Image::made("ext4", 96 * MIB, "mkfs.ext4 -q -F -b 1024 -E resize=2G");
     let mounted = image.mount("");
     tree::fill(mounted.root(), 12 * MIB);
@@ -181,9 +177,7 @@ fn needs_recovery(image: &Image) -> bool {
 
 #[test]
 fn after_crashes() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     crash("ext4", "", "", 5);
     crash("ext4", "-b 1024 -J size=1 -O ^metadata_csum,^64bit", "", 6);
     crash(
@@ -200,9 +194,7 @@ fn after_crashes() {
 #[test]
 #[ignore = "takes minutes"]
 fn after_many_crashes() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     crash("ext4", "-b 1024 -J size=1", "", 150);
     crash(
         "ext4",
@@ -216,9 +208,7 @@ fn after_many_crashes() {
 
 #[test]
 fn one_that_was_not_unmounted_and_has_no_journal_gives_up() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = Image::made("ext2", 32 * MIB, "mkfs.ext2 -q -F");
     let mounted = image.mount("");
     tree::fill(mounted.root(), MIB);
@@ -232,9 +222,7 @@ fn one_that_was_not_unmounted_and_has_no_journal_gives_up() {
 
 #[test]
 fn journals_of_unknown_kinds_give_up() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     for (features, mount, reason) in [
         ("fast_commit", "", "fast commits"),
         ("^metadata_csum", "journal_checksum", "features"),

@@ -12,20 +12,6 @@ use p2v_backup::window::Window;
 use p2v_sys::loopdev::{Extent, LoopDevice};
 use p2v_sys::{Cmd, Mount};
 
-/// Whether the test can run; says so visibly if not. What its thread mounts is
-/// its own: a mount namespace that someone else makes meanwhile would else keep
-/// the filesystem mounted.
-pub fn root_or_skip() -> bool {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: needs root");
-        return false;
-    }
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
-    true
-}
-
 /// A filesystem in a file, in a directory of its own.
 pub struct Image {
     pub kind: &'static str,
@@ -71,12 +57,7 @@ impl Mounted {
 impl Image {
     /// A file of zeros.
     pub fn new(kind: &'static str, length: u64) -> Self {
-        let scratch = std::env::var("P2V_TEST_SCRATCH").unwrap_or("/var/tmp".into());
-        let directory = tempfile::Builder::new()
-            .prefix("p2v-allocation-")
-            .disable_cleanup(std::env::var_os("P2V_TEST_KEEP").is_some())
-            .tempdir_in(scratch)
-            .unwrap();
+        let directory = p2v_testing::scratch("allocation");
         let path = directory.path().join("image");
         File::create_new(&path).unwrap().set_len(length).unwrap();
         std::fs::create_dir(directory.path().join("mnt")).unwrap();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::damage::small_memory;
-use crate::image::{Image, root_or_skip};
+use crate::image::Image;
 use crate::tree;
 
 const TIB: u64 = 1 << 40;
@@ -12,9 +12,7 @@ const TIB: u64 = 1 << 40;
 #[test]
 #[ignore = "takes a minute"]
 fn two_terabytes() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     for (kind, mkfs) in [
         ("ext4", "mkfs.ext4 -q -F"),
         (

@@ -21,7 +21,7 @@ pub fn ask(oracle: Oracle, image: &Path) -> JoinHandle<Option<Ranges>> {
 /// partclone's map for ddrescue.
 pub fn partclone(program: &str, image: &Path) -> Option<Ranges> {
     if !p2v_sys::command::in_path(program) {
-        eprintln!("SKIPPED: the comparison, {program} is not installed");
+        p2v_testing::skip(&format!("the comparison, {program} is not installed"));
         return None;
     }
     let beside = |name: &str| -> PathBuf { image.with_file_name(name) };

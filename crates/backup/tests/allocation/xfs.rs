@@ -1,6 +1,6 @@
 //! XFS, with many sets of options.
 
-use crate::image::{Image, root_or_skip};
+use crate::image::Image;
 use crate::oracle::partclone;
 use crate::proof::{Judges, compare, prove, prove_recovery};
 use crate::random::Random;
@@ -16,9 +16,7 @@ const JUDGES: Judges = Judges {
 const MIB: u64 = 1 << 20;
 
 fn prove_each(length: u64, bulk: u64, options: &[&str]) {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     for options in options {
         let mkfs = format!("mkfs.xfs -q -f {options}").trim_end().to_owned();
         let image = Image::made("xfs", length, &mkfs);
@@ -46,9 +44,7 @@ fn xfs_of_every_layout() {
 /// Kernels of today do not mount it: mkfs.xfs fills it.
 #[test]
 fn version_four() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let source = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&source, Random(4).bytes(70_000)).unwrap();
     let mut tree = "/boot\n0 0\nd--755 0 0\n".to_owned();
@@ -72,9 +68,7 @@ fn version_four() {
 /// Trees of free extents with levels.
 #[test]
 fn in_many_pieces() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let mkfs = "mkfs.xfs -q -f -b size=1024 -d agcount=2";
     let image = Image::made("xfs", 320 * MIB, mkfs);
     let mounted = image.mount("");
@@ -87,9 +81,7 @@ fn in_many_pieces() {
 /// Every size of the log's last record, and logs written round and round.
 #[test]
 fn the_log_after_many_mounts() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let mkfs = "mkfs.xfs -q -f --unsupported -l size=6m -b size=4096";
     let image = Image::made("xfs", 128 * MIB, mkfs);
     for round in 0..150 {
@@ -117,9 +109,7 @@ fn the_log_after_many_mounts() {
 /// all is there.
 #[test]
 fn after_crashes() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let mkfs = "mkfs.xfs -q -f --unsupported -l size=6m";
     let image = Image::made("xfs", 128 * MIB, mkfs);
     let mut random = Random(1);
@@ -151,9 +141,7 @@ fn after_crashes() {
 
 #[test]
 fn one_that_was_not_unmounted_gives_up() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = Image::made("xfs", 320 * MIB, "mkfs.xfs -q -f");
     image.used().unwrap();
     let mounted = image.mount("");

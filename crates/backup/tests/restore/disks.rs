@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use nix::mount::MsFlags;
-use nix::sched::{CloneFlags, unshare};
 use p2v_backup::export;
 use p2v_backup::restore::{self, Places};
 use p2v_backup::stream::StreamReader;
@@ -42,16 +41,11 @@ pub struct Place {
 impl Place {
     /// `None`, and a visible line, without root.
     pub fn new() -> Option<Self> {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED: needs root");
+        if !p2v_testing::root_or_skip() {
             return None;
         }
-        // For this thread: a mount that another process's new namespace had a
-        // copy of would stay mounted there.
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        let (none, flags) = (None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE);
-        nix::mount::mount(none, "/", none, flags, none).unwrap();
-        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        p2v_testing::private_mounts();
+        let dir = p2v_testing::scratch("restore");
         std::fs::create_dir(dir.path().join("mnt")).unwrap();
         std::fs::create_dir(dir.path().join("spill")).unwrap();
         Some(Self { dir })

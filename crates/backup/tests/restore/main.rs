@@ -128,7 +128,7 @@ fn compare(
     match becomes {
         Becomes::Same => assert_eq!((more, was), (0, is), "{doing}"),
         Becomes::Larger if layout == Layout::Whole && !disks::may_grow_mounted(old) => {
-            eprintln!("SKIPPED: {doing}: growing it needs CAP_SYS_RESOURCE");
+            p2v_testing::skip(&format!("{doing}: growing it needs CAP_SYS_RESOURCE"));
             assert_eq!(was, is, "{doing}");
         }
         Becomes::Larger => assert!(

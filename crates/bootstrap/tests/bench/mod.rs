@@ -63,7 +63,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Option<Self> {
-        common::root_or_skip().then(|| Self {
+        p2v_testing::root_or_skip().then(|| Self {
             dir: tempfile::tempdir().unwrap(),
             small: Small::default(),
         })

@@ -1,25 +1,13 @@
-//! A small tree with everything that a tree can have, and a way to compare
-//! two of them.
+//! A small tree with everything that a tree can have.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-
-/// Whether the test can run; says so visibly if not.
-pub fn root_or_skip() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: needs root");
-    }
-    root
-}
 
 /// An access ACL in the kernel's form, for user 10: that is a newline.
 fn acl() -> Vec<u8> {
@@ -48,28 +36,51 @@ const CAPABILITY: [u8; 20] = [
 /// Fills the new directory `root` with a tree that looks like a bootstrap root
 /// to the cache, and has every kind of file and attribute.
 pub fn make_tree(root: &Path) {
-    let kernel = "6.10.0-1-amd64";
     for directory in ["boot", "dev", "etc", "usr/bin", "var/log/journal"] {
         std::fs::create_dir_all(root.join(directory)).unwrap();
     }
-    for version in ["6.9.0-1-amd64", kernel] {
+    add_kernels(root);
+    add_program(root);
+    add_access_lists(root);
+    add_links_and_names(root);
+    add_devices(root);
+    for (path, seconds, nanoseconds) in [
+        ("etc/shadow", 1_000_000_000, 5),
+        ("usr/bin/program", 1_700_000_000, 0),
+        ("var/log/journal", 1_600_000_000, 123_456_789),
+        ("usr", 1_500_000_000, 0),
+        ("", 1_400_000_000, 0),
+    ] {
+        let time = UNIX_EPOCH + Duration::new(seconds, nanoseconds);
+        let file = File::open(root.join(path)).unwrap();
+        file.set_modified(time).unwrap();
+    }
+}
+
+/// Two kernels with modules, and an image of a newer one without.
+fn add_kernels(root: &Path) {
+    for version in ["6.9.0-1-amd64", "6.10.0-1-amd64"] {
         std::fs::create_dir_all(root.join("usr/lib/modules").join(version)).unwrap();
         std::fs::write(root.join(format!("boot/vmlinuz-{version}")), "kernel").unwrap();
     }
     std::fs::write(root.join("boot/vmlinuz-7.0-without-modules"), "").unwrap();
+}
 
+/// A file of 2.8 MB that hardly compresses, by three names, with all that an
+/// inode can say of who may run it.
+fn add_program(root: &Path) {
     let program = root.join("usr/bin/program");
-    let mut file = File::create(&program).unwrap();
-    for number in 0..700_000_u32 {
-        file.write_all(&number.wrapping_mul(2_654_435_761).to_le_bytes())
-            .unwrap();
-    }
+    let words = (0..700_000_u32).map(|number| number.wrapping_mul(2_654_435_761));
+    let bytes: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
+    std::fs::write(&program, bytes).unwrap();
     chown(&program, Some(4711), Some(3_000_000)).unwrap();
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o6755)).unwrap();
     xattr::set(&program, "security.capability", &CAPABILITY).unwrap();
     std::fs::hard_link(&program, root.join("usr/bin/again")).unwrap();
     std::fs::hard_link(&program, root.join("etc/third")).unwrap();
+}
 
+fn add_access_lists(root: &Path) {
     let shadow = root.join("etc/shadow");
     std::fs::write(&shadow, "").unwrap();
     std::fs::set_permissions(&shadow, PermissionsExt::from_mode(0o640)).unwrap();
@@ -81,7 +92,9 @@ pub fn make_tree(root: &Path) {
     std::fs::write(journal.join("inherits-an-acl"), "x").unwrap();
     std::fs::set_permissions(&journal, PermissionsExt::from_mode(0o2755)).unwrap();
     std::fs::set_permissions(root.join("etc"), PermissionsExt::from_mode(0o500)).unwrap();
+}
 
+fn add_links_and_names(root: &Path) {
     symlink("/absolute/and/dangling", root.join("etc/link")).unwrap();
     symlink("x".repeat(300), root.join("etc/long-link")).unwrap();
     symlink("./../usr//bin/", root.join("etc/untidy-link")).unwrap();
@@ -89,89 +102,15 @@ pub fn make_tree(root: &Path) {
     let deep = root.join("d".repeat(120)).join("e".repeat(200));
     std::fs::create_dir_all(&deep).unwrap();
     std::fs::write(deep.join(OsStr::from_bytes(b"not\xffutf\n8")), "y").unwrap();
-
-    let (null, disk) = (makedev(1, 3), makedev(259, 70_000));
-    mknod(
-        &root.join("dev/null"),
-        SFlag::S_IFCHR,
-        Mode::from_bits_truncate(0o666),
-        null,
-    )
-    .unwrap();
-    mknod(
-        &root.join("dev/disk"),
-        SFlag::S_IFBLK,
-        Mode::from_bits_truncate(0o660),
-        disk,
-    )
-    .unwrap();
-    nix::unistd::mkfifo(&root.join("dev/fifo"), Mode::from_bits_truncate(0o600)).unwrap();
-
-    for (path, seconds, nanoseconds) in [
-        ("etc/shadow", 1_000_000_000, 5),
-        ("usr/bin/program", 1_700_000_000, 0),
-        ("var/log/journal", 1_600_000_000, 123_456_789),
-        ("usr", 1_500_000_000, 0),
-        ("", 1_400_000_000, 0),
-    ] {
-        let time = UNIX_EPOCH + Duration::new(seconds, nanoseconds);
-        File::open(root.join(path))
-            .unwrap()
-            .set_modified(time)
-            .unwrap();
-    }
 }
 
-/// Everything about a tree that must survive, a line for each path.
-pub fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
-    let mut found = BTreeMap::new();
-    let mut first_names = BTreeMap::new();
-    let mut open = vec![PathBuf::new()];
-    while let Some(path) = open.pop() {
-        let full = root.join(&path);
-        let metadata = std::fs::symlink_metadata(&full).unwrap();
-        if metadata.is_dir() {
-            for entry in std::fs::read_dir(&full).unwrap() {
-                open.push(path.join(entry.unwrap().file_name()));
-            }
-        }
-        let content = if metadata.is_file() {
-            blake3::hash(&std::fs::read(&full).unwrap()).to_string()
-        } else if metadata.is_symlink() {
-            format!("{:?}", std::fs::read_link(&full).unwrap())
-        } else {
-            String::new()
-        };
-        let mut attributes: Vec<_> = xattr::list(&full)
-            .unwrap()
-            .map(|name| (name.clone(), xattr::get(&full, &name).unwrap()))
-            .collect();
-        attributes.sort();
-        // Which names are one file: the least name stands for the inode.
-        let least = first_names
-            .entry(metadata.ino())
-            .or_insert_with(|| path.clone());
-        *least = path.clone().min(least.clone());
-        let size = if metadata.is_dir() { 0 } else { metadata.len() };
-        let links = if metadata.is_dir() {
-            0
-        } else {
-            metadata.nlink()
-        };
-        let line = format!(
-            "mode {:o} owner {}:{} time {}.{:09} size {size} links {links} device {} {content} {attributes:?}",
-            metadata.mode(),
-            metadata.uid(),
-            metadata.gid(),
-            metadata.mtime(),
-            metadata.mtime_nsec(),
-            metadata.rdev(),
-        );
-        found.insert(path, line);
+fn add_devices(root: &Path) {
+    for (name, kind, mode, device) in [
+        ("dev/null", SFlag::S_IFCHR, 0o666, makedev(1, 3)),
+        ("dev/disk", SFlag::S_IFBLK, 0o660, makedev(259, 70_000)),
+        ("dev/fifo", SFlag::S_IFIFO, 0o600, 0),
+    ] {
+        let mode = Mode::from_bits_truncate(mode);
+        mknod(&root.join(name), kind, mode, device).unwrap();
     }
-    for (path, line) in &mut found {
-        let inode = std::fs::symlink_metadata(root.join(path)).unwrap().ino();
-        line.push_str(&format!(" same as {:?}", first_names[&inode]));
-    }
-    found
 }

@@ -8,6 +8,8 @@ use std::os::unix::net::UnixStream;
 use anyhow::Result;
 use p2v_copy::{Difference, Progress};
 
+use crate::common::between;
+
 const SIZE: u64 = 40 << 20;
 const START: u64 = 1 << 20;
 
@@ -30,19 +32,6 @@ fn with<T: Send>(
     work: impl FnOnce(&UnixStream) -> Result<T>,
 ) -> (Result<T>, Result<Progress>) {
     between(|far| p2v_copy::receive_blocks(to, size, far, far), work)
-}
-
-fn between<T: Send, U: Send>(
-    receive: impl FnOnce(&UnixStream) -> Result<U> + Send,
-    work: impl FnOnce(&UnixStream) -> Result<T>,
-) -> (Result<T>, Result<U>) {
-    let (near, far) = UnixStream::pair().unwrap();
-    std::thread::scope(|scope| {
-        let receiving = scope.spawn(move || receive(&far));
-        let result = work(&near);
-        drop(near);
-        (result, receiving.join().unwrap())
-    })
 }
 
 #[test]

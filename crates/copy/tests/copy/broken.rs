@@ -8,7 +8,7 @@ use std::path::Path;
 
 use p2v_copy::SendOptions;
 
-use crate::common::{copy, judge, nasty, scratch, unlock_all};
+use crate::common::{between, copy, from_and_to, judge, nasty, unlock_all};
 
 /// Ends after so many bytes.
 struct Cut<T>(T, u64);
@@ -23,27 +23,18 @@ impl<T: Read> Read for Cut<T> {
 }
 
 fn copy_cut(from: &Path, to: &Path, after: u64) -> bool {
-    let (near, far) = UnixStream::pair().unwrap();
-    std::thread::scope(|scope| {
-        let receiving = scope.spawn(move || {
-            let result = p2v_copy::receive(to, Cut(&far, after), &far);
-            drop(far);
-            result.is_ok()
-        });
-        let sent = p2v_copy::send(from, &near, &near, &SendOptions::default(), &|_| {});
-        drop(near);
-        assert_eq!(receiving.join().unwrap(), sent.is_ok());
-        sent.is_ok()
-    })
+    let (sent, received) = between(
+        |far| p2v_copy::receive(to, Cut(far, after), far).is_ok(),
+        |near| p2v_copy::send(from, near, near, &SendOptions::default(), &|_| {}).is_ok(),
+    );
+    assert_eq!(received, sent);
+    sent
 }
 
 #[test]
 fn a_copy_that_is_cut_many_times_is_complete_in_the_end() {
-    crate::need_root!();
-    let scratch = scratch();
-    let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
-    fs::create_dir(&from).unwrap();
-    fs::create_dir(&to).unwrap();
+    p2v_testing::need_root!();
+    let (_scratch, from, to) = from_and_to();
     nasty(&from);
     let mut state = 12345_u64;
     let mut ended = 0;
@@ -64,9 +55,7 @@ fn a_copy_that_is_cut_many_times_is_complete_in_the_end() {
 /// What a sender says after it has said hello properly; and how the receiver
 /// fails.
 fn say(to: &Path, frames: &[(u8, Vec<u8>)]) -> String {
-    let (mut near, far) = UnixStream::pair().unwrap();
-    std::thread::scope(|scope| {
-        let receiving = scope.spawn(move || p2v_copy::receive(to, &far, &far));
+    let send = |mut near: &UnixStream| {
         let hello = (
             1,
             [1_u32.to_le_bytes().as_slice(), &[1], &0_u32.to_le_bytes()].concat(),
@@ -85,12 +74,11 @@ fn say(to: &Path, frames: &[(u8, Vec<u8>)]) -> String {
         let mut header = [0; 16];
         while near.read_exact(&mut header).is_ok() && header[4] != 8 {
             let length = u64::from(u32::from_le_bytes(header[8..12].try_into().unwrap()));
-            let _ = std::io::copy(&mut (&near).take(length), &mut std::io::sink());
+            let _ = std::io::copy(&mut near.take(length), &mut std::io::sink());
         }
-        drop(near);
-        let error = receiving.join().unwrap().unwrap_err();
-        format!("{error:#}")
-    })
+    };
+    let ((), received) = between(|far| p2v_copy::receive(to, far, far), send);
+    format!("{:#}", received.unwrap_err())
 }
 
 /// A batch of the top with one entry.
@@ -115,8 +103,8 @@ fn batch(name: &[u8], mode: u32, rest: &[u8]) -> (u8, Vec<u8>) {
 
 #[test]
 fn a_hostile_sender_reaches_nothing_outside() {
-    crate::need_root!();
-    let scratch = scratch();
+    p2v_testing::need_root!();
+    let scratch = p2v_testing::scratch("copy");
     let (to, outside) = (scratch.path().join("to"), scratch.path().join("outside"));
     fs::create_dir(&to).unwrap();
     fs::create_dir(&outside).unwrap();
@@ -166,8 +154,8 @@ fn a_hostile_sender_reaches_nothing_outside() {
 
 #[test]
 fn a_directory_in_place_of_a_planted_link_is_made_anew() {
-    crate::need_root!();
-    let scratch = scratch();
+    p2v_testing::need_root!();
+    let scratch = p2v_testing::scratch("copy");
     let top = |name: &str| scratch.path().join(name);
     for name in ["from/a/b", "to", "outside/b"] {
         fs::create_dir_all(top(name)).unwrap();
@@ -182,7 +170,7 @@ fn a_directory_in_place_of_a_planted_link_is_made_anew() {
 
 #[test]
 fn noise_is_an_error_on_both_sides() {
-    let scratch = scratch();
+    let scratch = p2v_testing::scratch("copy");
     let noise = b"Last login: today\nWelcome to this machine, and have a nice day!\n";
     let error = p2v_copy::receive(scratch.path(), &noise[..], std::io::sink()).unwrap_err();
     assert!(format!("{error:#}").contains("Last login"), "{error:#}");

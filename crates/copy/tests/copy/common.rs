@@ -1,37 +1,24 @@
 //! What the tests of this crate share: a nasty tree, a copy between two
 //! threads, and rsync as the judge.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, lchown};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use p2v_copy::{Progress, SendOptions};
 use p2v_sys::Cmd;
+use p2v_testing::tree;
 
-/// Ends a test visibly that needs root.
-#[macro_export]
-macro_rules! need_root {
-    () => {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED: copying needs root");
-            return;
-        }
-    };
-}
-
-/// A directory for one test.
-pub fn scratch() -> tempfile::TempDir {
-    let place = std::env::var("P2V_TEST_SCRATCH").unwrap_or("/var/tmp".into());
-    tempfile::Builder::new()
-        .prefix("p2v-copy-")
-        .tempdir_in(place)
-        .unwrap()
+/// A directory for one test, with two empty ones in it.
+pub fn from_and_to() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let scratch = p2v_testing::scratch("copy");
+    let [from, to] = ["from", "to"].map(|name| scratch.path().join(name));
+    fs::create_dir(&from).unwrap();
+    fs::create_dir(&to).unwrap();
+    (scratch, from, to)
 }
 
 /// Copies in this process.
@@ -41,13 +28,24 @@ pub fn copy(from: &Path, to: &Path) -> Result<Progress> {
 
 /// The same, otherwise than usual.
 pub fn copy_with(from: &Path, to: &Path, options: &SendOptions) -> Result<Progress> {
-    let (near, far) = UnixStream::pair()?;
+    let (sent, received) = between(
+        |far| p2v_copy::receive(to, far, far),
+        |near| p2v_copy::send(from, near, near, options, &|_| {}),
+    );
+    sent.and_then(|progress| received.map(|_| progress))
+}
+
+/// What both ends of a connection come to; each goes when it has ended.
+pub fn between<T, U: Send>(
+    receive: impl FnOnce(&UnixStream) -> U + Send,
+    work: impl FnOnce(&UnixStream) -> T,
+) -> (T, U) {
+    let (near, far) = UnixStream::pair().unwrap();
     std::thread::scope(|scope| {
-        let receiving = scope.spawn(move || p2v_copy::receive(to, &far, &far));
-        let sent = p2v_copy::send(from, &near, &near, options, &|_| {});
+        let receiving = scope.spawn(move || receive(&far));
+        let result = work(&near);
         drop(near);
-        let received = receiving.join().expect("no panic");
-        sent.and_then(|progress| received.map(|_| progress))
+        (result, receiving.join().expect("no panic"))
     })
 }
 
@@ -77,17 +75,8 @@ pub fn nasty(top: &Path) {
     let at = |name: &str| top.join(name);
     fs::create_dir_all(at("a/b/c")).unwrap();
     contents(top);
-    for name in [
-        &b"new\nline"[..],
-        b" spaces ",
-        b"-rf",
-        b"\xff\xfe invalid \x80",
-        b"tab\tquote\"back\\slash*?",
-        &[b'n'; 255],
-    ] {
-        fs::write(top.join(OsStr::from_bytes(name)), name).unwrap();
-    }
-    special(top);
+    tree::odd_names(top);
+    tree::special_files(top, 500);
     attributes(top);
 }
 
@@ -124,29 +113,6 @@ fn contents(top: &Path) {
     }
     aside.write_all_at(b"x", 50_000).unwrap();
     fs::write(at("zeros"), vec![0; 3 << 20]).unwrap();
-}
-
-fn special(top: &Path) {
-    let at = |name: &str| top.join(name);
-    fs::write(at("linked"), "one of many").unwrap();
-    for number in 0..500 {
-        fs::hard_link(at("linked"), at(&format!("a/b/link-{number}"))).unwrap();
-    }
-    symlink("linked", at("symlink")).unwrap();
-    fs::hard_link(at("symlink"), at("a/hard-link-to-symlink")).unwrap();
-    symlink("/nowhere/at/all", at("dangling")).unwrap();
-    symlink("x/".repeat(400), at("long-symlink")).unwrap();
-    lchown(at("dangling"), Some(7), Some(8)).unwrap();
-    let node = |name: &str, kind, mode, device| {
-        mknod(&at(name), kind, Mode::from_bits_truncate(mode), device).unwrap();
-        fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
-    };
-    node("character", SFlag::S_IFCHR, 0o666, makedev(1, 3));
-    node("block", SFlag::S_IFBLK, 0o640, makedev(259, 200_000));
-    node("pipe", SFlag::S_IFIFO, 0o600, 0);
-    node("socket", SFlag::S_IFSOCK, 0o755, 0);
-    lchown(at("block"), Some(0), Some(6)).unwrap();
-    fs::hard_link(at("pipe"), at("a/pipe-again")).unwrap();
 }
 
 fn attributes(top: &Path) {
@@ -202,12 +168,4 @@ pub fn unlock_all(tops: &[&Path]) {
         // It complains of devices, too.
         let _ = command.arg(top).run();
     }
-}
-
-/// Mounts made by this thread are seen by nobody else.
-pub fn private_mounts() {
-    use nix::mount::{MsFlags, mount};
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
-    let none: Option<&str> = None;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
 }

@@ -2,24 +2,20 @@
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, lchown, symlink};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use p2v_copy::SendOptions;
 
-use crate::common::{copy, judge, nasty, scratch};
+use crate::common::{copy, copy_with, from_and_to, judge, nasty};
 use crate::compare::compare;
-use crate::need_root;
+use p2v_testing::need_root;
 
 #[test]
 fn a_nasty_tree_arrives_and_nothing_is_sent_again() {
     need_root!();
-    let scratch = scratch();
-    let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
-    std::fs::create_dir(&from).unwrap();
-    std::fs::create_dir(&to).unwrap();
+    let (_scratch, from, to) = from_and_to();
     nasty(&from);
     let first = copy(&from, &to).unwrap();
     judge(&from, &to);
@@ -37,10 +33,7 @@ fn a_nasty_tree_arrives_and_nothing_is_sent_again() {
 #[test]
 fn what_has_changed_is_made_equal_again() {
     need_root!();
-    let scratch = scratch();
-    let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
-    std::fs::create_dir(&from).unwrap();
-    std::fs::create_dir(&to).unwrap();
+    let (_scratch, from, to) = from_and_to();
     nasty(&from);
     copy(&from, &to).unwrap();
     crate::common::unlock_all(&[&from]);
@@ -77,7 +70,7 @@ fn what_has_changed_is_made_equal_again() {
 #[test]
 fn what_is_left_out_is_neither_sent_nor_removed() {
     need_root!();
-    let scratch = scratch();
+    let scratch = p2v_testing::scratch("copy");
     let top = |name: &str| scratch.path().join(name);
     for name in ["from/a/b", "to/a/b", "to/gone"] {
         fs::create_dir_all(top(name)).unwrap();
@@ -90,11 +83,7 @@ fn what_is_left_out_is_neither_sent_nor_removed() {
         exclude,
         ..SendOptions::default()
     };
-    let (near, far) = UnixStream::pair().unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(|| p2v_copy::receive(&top("to"), &far, &far).unwrap());
-        p2v_copy::send(&top("from"), &near, &near, &options, &|_| {}).unwrap();
-    });
+    copy_with(&top("from"), &top("to"), &options).unwrap();
     let read = |name: &str| fs::read_to_string(top(name)).ok();
     assert_eq!(read("to/a/b/x").as_deref(), Some("to/a/b/x"));
     assert_eq!(read("to/a/b/y").as_deref(), Some("from/a/b/y"));
@@ -104,10 +93,7 @@ fn what_is_left_out_is_neither_sent_nor_removed() {
 #[test]
 fn small_files_keep_their_holes() {
     need_root!();
-    let scratch = scratch();
-    let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
-    fs::create_dir(&from).unwrap();
-    fs::create_dir(&to).unwrap();
+    let (_scratch, from, to) = from_and_to();
     let blocks = |path: &Path| fs::metadata(path).unwrap().blocks();
     // Where the data is, and how long the file.
     let files = [
@@ -140,10 +126,7 @@ fn small_files_keep_their_holes() {
 #[test]
 fn paths_may_be_longer_than_any_call_takes() {
     need_root!();
-    let scratch = scratch();
-    let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
-    fs::create_dir(&from).unwrap();
-    fs::create_dir(&to).unwrap();
+    let (_scratch, from, to) = from_and_to();
     let deep = |top: &Path| {
         let mut at = fs::File::open(top).unwrap();
         let name = "d".repeat(200);
@@ -178,9 +161,7 @@ fn paths_may_be_longer_than_any_call_takes() {
 #[ignore = "takes long, and asserts nothing of its time"]
 fn many_small_files() {
     need_root!();
-    let scratch = scratch();
-    let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
-    fs::create_dir(&to).unwrap();
+    let (_scratch, from, to) = from_and_to();
     for directory in 0..100 {
         let directory = from.join(directory.to_string());
         fs::create_dir_all(&directory).unwrap();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::MsFlags;
 use p2v_sys::{Cmd, LoopDevice, Mount, btrfs};
 
-use crate::common::{copy, judge, nasty, private_mounts, scratch};
+use crate::common::{copy, judge, nasty};
 
 /// A filesystem in a file.
 struct Disk {
@@ -63,9 +63,8 @@ const SIZE: u64 = 400 << 20;
 
 #[test]
 fn everything_is_kept_from_each_filesystem_to_the_next() {
-    crate::need_root!();
-    private_mounts();
-    let scratch = scratch();
+    p2v_testing::need_private_mounts!();
+    let scratch = p2v_testing::scratch("copy");
     let make = |(name, kind, args): &(&str, &str, &[&str])| {
         Disk::make(scratch.path(), name, kind, args, SIZE)
     };
@@ -106,9 +105,8 @@ fn everything_is_kept_from_each_filesystem_to_the_next() {
 
 #[test]
 fn a_tmpfs_takes_what_it_can() {
-    crate::need_root!();
-    private_mounts();
-    let scratch = scratch();
+    p2v_testing::need_private_mounts!();
+    let scratch = p2v_testing::scratch("copy");
     let from = Disk::make(scratch.path(), "from", "tmpfs", &[], SIZE);
     let to = Disk::make(scratch.path(), "to", "tmpfs", &[], SIZE);
     fs::create_dir_all(from.top().join("a/b")).unwrap();
@@ -119,32 +117,27 @@ fn a_tmpfs_takes_what_it_can() {
     to.close();
 }
 
-#[test]
-fn subvolumes_stay_subvolumes() {
-    crate::need_root!();
-    private_mounts();
-    let scratch = scratch();
-    let from = Disk::make(scratch.path(), "from", "btrfs", &["-q", "-f"], SIZE);
-    let to = Disk::make(scratch.path(), "to", "btrfs", &["-q", "-f"], SIZE);
-    let plain = Disk::make(scratch.path(), "plain", "ext4", &["-q", "-F"], SIZE);
-    let (top, there) = (from.top(), to.top());
-    let run = |args: &[&str]| {
-        Cmd::new("btrfs", "making a fixture")
-            .args(args)
-            .dir(&top)
-            .run()
-            .unwrap();
-    };
-    run(&["-q", "subvolume", "create", "@"]);
+fn run_btrfs(top: &Path, args: &[&str]) {
+    let command = Cmd::new("btrfs", "making a fixture").args(args);
+    command.dir(top).run().unwrap();
+}
+
+/// Subvolumes in each other, one of them the default and one read-only, and a
+/// file that is not copied on write.
+fn make_subvolumes(top: &Path) {
+    run_btrfs(top, &["-q", "subvolume", "create", "@"]);
     fs::write(top.join("@/file"), "@").unwrap();
     // Before there is one inside: in the place of that one a snapshot has a
     // directory that the filesystem makes up, with another time whenever asked.
-    run(&["-q", "subvolume", "snapshot", "-r", "@", "@snapshot"]);
+    run_btrfs(
+        top,
+        &["-q", "subvolume", "snapshot", "-r", "@", "@snapshot"],
+    );
     for name in ["@home", "@/var"] {
-        run(&["-q", "subvolume", "create", name]);
+        run_btrfs(top, &["-q", "subvolume", "create", name]);
         fs::write(top.join(name).join("file"), name).unwrap();
     }
-    run(&["subvolume", "set-default", "@"]);
+    run_btrfs(top, &["subvolume", "set-default", "@"]);
     fs::create_dir(top.join("nocow")).unwrap();
     Cmd::new("chattr", "making a fixture")
         .arg("+C")
@@ -152,32 +145,46 @@ fn subvolumes_stay_subvolumes() {
         .run()
         .unwrap();
     fs::write(top.join("nocow/image"), vec![7; 300_000]).unwrap();
+}
 
+fn check_subvolumes(there: &Path) {
+    let open = |name: &str| File::open(there.join(name)).unwrap();
+    for (name, read_only) in [
+        ("@", false),
+        ("@home", false),
+        ("@/var", false),
+        ("@snapshot", true),
+    ] {
+        assert_ne!(btrfs::id(&open(name)), btrfs::id(&open("")), "{name}");
+        assert_eq!(btrfs::is_read_only(&open(name)), Ok(read_only), "{name}");
+    }
+    assert_eq!(btrfs::default_id(&open("")), btrfs::id(&open("@")));
+    let said = Cmd::new("lsattr", "looking")
+        .arg(there.join("nocow/image"))
+        .read()
+        .unwrap();
+    assert!(said.split(' ').next().unwrap().contains('C'), "{said}");
+}
+
+#[test]
+fn subvolumes_stay_subvolumes() {
+    p2v_testing::need_private_mounts!();
+    let scratch = p2v_testing::scratch("copy");
+    let from = Disk::make(scratch.path(), "from", "btrfs", &["-q", "-f"], SIZE);
+    let to = Disk::make(scratch.path(), "to", "btrfs", &["-q", "-f"], SIZE);
+    let plain = Disk::make(scratch.path(), "plain", "ext4", &["-q", "-F"], SIZE);
+    let (top, there) = (from.top(), to.top());
+    make_subvolumes(&top);
     for _ in 0..2 {
         copy(&top, &there).unwrap();
         judge(&top, &there);
-        let open = |name: &str| File::open(there.join(name)).unwrap();
-        for (name, read_only) in [
-            ("@", false),
-            ("@home", false),
-            ("@/var", false),
-            ("@snapshot", true),
-        ] {
-            assert_ne!(btrfs::id(&open(name)), btrfs::id(&open("")), "{name}");
-            assert_eq!(btrfs::is_read_only(&open(name)), Ok(read_only), "{name}");
-        }
-        assert_eq!(btrfs::default_id(&open("")), btrfs::id(&open("@")));
-        let said = Cmd::new("lsattr", "looking")
-            .arg(there.join("nocow/image"))
-            .read()
-            .unwrap();
-        assert!(said.split(' ').next().unwrap().contains('C'), "{said}");
+        check_subvolumes(&there);
     }
     // What the snapshot holds has changed meanwhile.
-    run(&["property", "set", "-f", "@snapshot", "ro", "false"]);
+    run_btrfs(&top, &["property", "set", "-f", "@snapshot", "ro", "false"]);
     fs::write(top.join("@snapshot/file"), "changed").unwrap();
-    run(&["property", "set", "-f", "@snapshot", "ro", "true"]);
-    run(&["-q", "subvolume", "delete", "@home"]);
+    run_btrfs(&top, &["property", "set", "-f", "@snapshot", "ro", "true"]);
+    run_btrfs(&top, &["-q", "subvolume", "delete", "@home"]);
     copy(&top, &there).unwrap();
     judge(&top, &there);
     assert_eq!(
@@ -191,9 +198,8 @@ fn subvolumes_stay_subvolumes() {
 
 #[test]
 fn a_full_disk_is_told_and_the_copy_goes_on_when_there_is_room() {
-    crate::need_root!();
-    private_mounts();
-    let scratch = scratch();
+    p2v_testing::need_private_mounts!();
+    let scratch = p2v_testing::scratch("copy");
     let from = scratch.path().join("from");
     fs::create_dir(&from).unwrap();
     for number in 0..40 {

@@ -4,36 +4,29 @@
 use std::fs::{self, File, FileTimes};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use p2v_copy::{Progress, SendOptions};
 
-use crate::common::{copy, judge, scratch};
-use crate::need_root;
+use crate::common::{between, copy, from_and_to, judge};
+use p2v_testing::need_root;
 
 const SECOND: i64 = 1_000_000_000;
 
 fn copy_doubting(from: &Path, to: &Path, doubt: Range<i64>) -> Progress {
-    let (near, far) = UnixStream::pair().unwrap();
-    std::thread::scope(|scope| {
-        let receiving =
-            scope.spawn(move || p2v_copy::receive_doubting(to, Some(doubt), &far, &far));
-        let sent = p2v_copy::send(from, &near, &near, &SendOptions::default(), &|_| {});
-        drop(near);
-        receiving.join().unwrap().unwrap();
-        sent.unwrap()
-    })
+    let (sent, received) = between(
+        |far| p2v_copy::receive_doubting(to, Some(doubt), far, far),
+        |near| p2v_copy::send(from, near, near, &SendOptions::default(), &|_| {}),
+    );
+    received.unwrap();
+    sent.unwrap()
 }
 
 #[test]
 fn contents_of_a_doubtful_time_are_sent_again() {
     need_root!();
-    let scratch = scratch();
-    let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
-    fs::create_dir_all(&from).unwrap();
-    fs::create_dir(&to).unwrap();
+    let (_scratch, from, to) = from_and_to();
     let past = SystemTime::now() - Duration::from_secs(86_400);
     for name in ["one", "two"] {
         fs::write(from.join(name), "contents").unwrap();

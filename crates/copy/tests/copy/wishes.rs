@@ -6,28 +6,21 @@ use std::os::unix::net::UnixStream;
 use anyhow::Result;
 use p2v_copy::SendOptions;
 
-use crate::common::scratch;
+use crate::common::{between, from_and_to};
 
 type End<'a> = Box<dyn FnOnce(&UnixStream) -> Result<()> + Send + 'a>;
 
 /// How both ends fail.
 fn meet(far_end: End, near_end: End) -> [String; 2] {
-    let (near, far) = UnixStream::pair().unwrap();
-    std::thread::scope(|scope| {
-        let receiving = scope.spawn(move || far_end(&far));
-        let sent = near_end(&near);
-        drop(near);
-        [sent, receiving.join().unwrap()].map(|result| format!("{:#}", result.unwrap_err()))
-    })
+    let (sent, received) = between(far_end, near_end);
+    [sent, received].map(|result| format!("{:#}", result.unwrap_err()))
 }
 
 #[test]
 fn an_order_to_compare_writes_nothing_and_the_other_way_round() {
-    crate::need_root!();
-    let scratch = scratch();
-    let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
+    p2v_testing::need_root!();
+    let (scratch, from, to) = from_and_to();
     for (top, text) in [(&from, "new"), (&to, "old")] {
-        fs::create_dir(top).unwrap();
         fs::write(top.join("file"), text).unwrap();
     }
     let disk = |name: &str| {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::*;
 use crate::job::OsParameters;
-use crate::settings::SettingsPaths;
+use crate::settings::{Settings, SettingsPaths};
 
 /// A new pair in `dir`: the public line and the private file's text.
 fn pair(dir: &Path, name: &str, arguments: &[&str]) -> (String, String) {
@@ -288,7 +288,7 @@ fn no_key_at_all_says_where_to_put_one() {
         if let Some(text) = text {
             std::fs::write(&file, text).unwrap();
         }
-        let error = collect(&settings).unwrap_err().to_string();
+        let error = settings.authorized_keys().unwrap_err().to_string();
         assert!(
             error.contains(&format!("create {}", file.display())),
             "{error}"

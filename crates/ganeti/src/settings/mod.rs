@@ -6,6 +6,7 @@
 //! every wrong value with the file and line it comes from.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -146,7 +147,12 @@ impl Settings {
     /// now, and those of the OS parameter. None at all is an error that says
     /// where to put one.
     pub fn authorized_keys(&self) -> Result<String> {
-        let keys = authorized_keys::collect(self)?;
+        let named_by: Option<&dyn fmt::Display> = match self.origin("AUTHORIZED_KEYS_FILE") {
+            Origin::Default => None,
+            origin => Some(origin),
+        };
+        let keys =
+            authorized_keys::collect(&self.authorized_keys_file, named_by, &self.given_keys)?;
         Ok(keys.iter().map(|key| format!("{key}\n")).collect())
     }
 

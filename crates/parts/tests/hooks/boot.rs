@@ -28,17 +28,14 @@ fn fstab_names_a_tmpfs_and_no_disk() {
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{said}");
     } else {
-        eprintln!("SKIPPED: findmnt is not installed");
+        p2v_testing::skip("findmnt is not installed");
     }
 }
 
 #[test]
 fn a_remount_by_this_fstab_keeps_the_size() {
     use nix::mount::MsFlags;
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: needs root");
-        return;
-    }
+    p2v_testing::need_root!();
     let root = TestRoot::with_systemd();
     root.run_well("30-prepare-ramboot");
     let place = root.outer.path().join("outside");
@@ -50,7 +47,7 @@ fn a_remount_by_this_fstab_keeps_the_size() {
         "size=7m,mode=755",
     );
     let Ok(mount) = mount else {
-        eprintln!("SKIPPED: cannot mount here");
+        p2v_testing::skip("cannot mount here");
         return;
     };
     let table = root.read("etc/fstab");
@@ -252,7 +249,7 @@ fn systemd_accepts_the_service() {
         .arg(&copy)
         .output();
     let Ok(output) = output else {
-        eprintln!("SKIPPED: systemd-analyze is not installed");
+        p2v_testing::skip("systemd-analyze is not installed");
         return;
     };
     let said = String::from_utf8_lossy(&output.stderr);

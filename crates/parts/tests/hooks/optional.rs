@@ -114,7 +114,7 @@ fn the_time_zone_is_a_link_where_the_root_knows_it() {
 #[test]
 fn a_root_without_tzdata_gets_the_nodes_file() {
     if !std::path::Path::new("/usr/share/zoneinfo/Europe/Brussels").exists() {
-        eprintln!("SKIPPED: needs tzdata");
+        p2v_testing::skip("needs tzdata");
         return;
     }
     let mut root = TestRoot::new();
@@ -154,10 +154,7 @@ fn unknown_and_malicious_time_zones_are_errors() {
 
 #[test]
 fn plain_and_hashed_passwords_are_set() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: needs root");
-        return;
-    }
+    p2v_testing::need_root!();
     let mut root = TestRoot::new();
     let confdata = confdata(&mut root);
     root.write(
@@ -190,7 +187,7 @@ fn plain_and_hashed_passwords_are_set() {
             assert_eq!(hash, real);
         }
     } else {
-        eprintln!("SKIPPED: needs openssl to check the hash");
+        p2v_testing::skip("needs openssl to check the hash");
     }
     // Nobody's.
     fs::write(&passwords, "nobody-here:x\n").unwrap();

@@ -60,7 +60,7 @@ fn shellcheck_and_dash_find_nothing() {
                 .current_dir(hooks_directory())
                 .output();
             let Ok(output) = output else {
-                eprintln!("SKIPPED: {} is not installed", program[0]);
+                p2v_testing::skip(&format!("{} is not installed", program[0]));
                 break;
             };
             let said = String::from_utf8_lossy(&output.stdout);

@@ -115,8 +115,7 @@ mod tests {
 
     /// The table that a real program makes of its input.
     fn table_of(program: &str, args: &[&str], input: &str, sector_size: u32) -> Option<Table> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        file.as_file().set_len(64 << 20).unwrap();
+        let file = p2v_testing::image(64 << 20);
         Cmd::new(program, "making a fixture")
             .args(args)
             .arg(file.path())
@@ -167,8 +166,7 @@ mod tests {
 
     #[test]
     fn empty_disk_has_no_table() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        file.as_file().set_len(1 << 20).unwrap();
+        let file = p2v_testing::image(1 << 20);
         assert_eq!(Table::read(file.as_file(), 512), None);
     }
 }

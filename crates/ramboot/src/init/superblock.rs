@@ -129,8 +129,7 @@ mod tests {
 
     /// Made by the real programs, since only they know what is really written.
     fn probe_made(program: &str, args: &[&str]) -> Option<Superblock> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        file.as_file().set_len(400 << 20).unwrap();
+        let file = p2v_testing::image(400 << 20);
         Cmd::new(program, "making a fixture")
             .args(args)
             .arg(file.path())
@@ -184,8 +183,7 @@ mod tests {
         assert_eq!(probe_made("mkswap", &["-U", UUID]), None);
         let journal = ["-F", "-q", "-O", "journal_dev"];
         assert_eq!(probe_made("mkfs.ext4", &journal), None);
-        let short = tempfile::NamedTempFile::new().unwrap();
-        short.as_file().set_len(1500).unwrap();
+        let short = p2v_testing::image(1500);
         assert_eq!(probe(short.as_file()), None);
     }
 }

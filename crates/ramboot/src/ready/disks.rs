@@ -119,12 +119,8 @@ mod tests {
     fn a_disk_that_somebody_holds_is_not_free() {
         use p2v_sys::loopdev::{Extent, LoopDevice};
         use std::os::unix::fs::OpenOptionsExt;
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED: needs root");
-            return;
-        }
-        let image = tempfile::NamedTempFile::new().unwrap();
-        image.as_file().set_len(1 << 20).unwrap();
+        p2v_testing::need_root!();
+        let image = p2v_testing::image(1 << 20);
         let disk = LoopDevice::attach(image.path(), Extent::default(), false).unwrap();
         let devices = block_device::list().unwrap();
         let device = devices.iter().find(|it| it.path() == disk.path()).unwrap();
@@ -154,7 +150,7 @@ mod tests {
     fn this_machines_root_is_judged_as_findmnt_names_it() {
         let real = p2v_sys::Cmd::new("findmnt", "asking findmnt").args(["-no", "FSTYPE", "/"]);
         let Ok(real) = real.read() else {
-            eprintln!("SKIPPED: findmnt is not installed");
+            p2v_testing::skip("findmnt is not installed");
             return;
         };
         let real = real.lines().last().unwrap().to_owned();

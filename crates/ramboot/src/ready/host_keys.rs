@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn fingerprints_are_those_of_each_key() {
         if Cmd::new("ssh", "looking for ssh").arg("-V").run().is_err() {
-            eprintln!("SKIPPED: needs openssh-client");
+            p2v_testing::skip("needs openssh-client");
             return;
         }
         let directory = tempfile::tempdir().unwrap();

@@ -161,7 +161,7 @@ mod tests {
     fn the_addresses_are_those_that_ip_lists() {
         let listing = p2v_sys::Cmd::new("ip", "asking ip").args(["-o", "addr", "show"]);
         let Ok(listing) = listing.read() else {
-            eprintln!("SKIPPED: iproute2 is not installed");
+            p2v_testing::skip("iproute2 is not installed");
             return;
         };
         let mut expected: Vec<IpAddr> = listing
@@ -189,7 +189,7 @@ mod tests {
         };
         for place in ["127.0.0.1:0", "[::1]:0"] {
             let Ok(listener) = std::net::TcpListener::bind(place) else {
-                eprintln!("SKIPPED: cannot listen on {place}");
+                p2v_testing::skip(&format!("cannot listen on {place}"));
                 continue;
             };
             let port = listener.local_addr().unwrap().port();

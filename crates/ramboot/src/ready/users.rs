@@ -68,12 +68,8 @@ mod tests {
 
     #[test]
     fn programs_and_loop_devices_that_have_a_disk_open_are_named() {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED: needs root");
-            return;
-        }
-        let image = tempfile::NamedTempFile::new().unwrap();
-        image.as_file().set_len(1 << 20).unwrap();
+        p2v_testing::need_root!();
+        let image = p2v_testing::image(1 << 20);
         let disk = LoopDevice::attach(image.path(), Extent::default(), false).unwrap();
         let mut devices = block_device::list().unwrap();
         devices.retain(|device| device.path() == disk.path());

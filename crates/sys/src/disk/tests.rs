@@ -4,8 +4,7 @@ use super::*;
 
 #[test]
 fn a_disk_is_claimed_once_and_free_again() {
-    let image = tempfile::NamedTempFile::new().unwrap();
-    image.as_file().set_len(4 << 20).unwrap();
+    let image = p2v_testing::image(4 << 20);
     let disk = Disk::claim(image.path()).unwrap();
     assert_eq!((disk.size(), disk.sector_size()), (4 << 20, 512));
     let text = format!("{:#}", Disk::claim(image.path()).unwrap_err());
@@ -72,10 +71,7 @@ fn zeroed_parts_are_zeros_and_their_neighbours_stay() {
     let disk = Disk::claim(image.path()).unwrap();
     assert!(zeroed(&disk, 1000, 30_000));
     drop(disk);
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: needs root");
-        return;
-    }
+    p2v_testing::need_root!();
     image.as_file().write_all_at(&[7; 64 << 10], 0).unwrap();
     let device = LoopDevice::attach(image.path(), Extent::default(), false).unwrap();
     let disk = Disk::claim(device.path()).unwrap();
@@ -86,10 +82,7 @@ fn zeroed_parts_are_zeros_and_their_neighbours_stay() {
 
 #[test]
 fn room_is_what_the_file_has_and_what_is_left_for_it() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: needs root");
-        return;
-    }
+    p2v_testing::need_root!();
     let dir = tempfile::tempdir().unwrap();
     let flags = nix::mount::MsFlags::empty();
     let small = crate::Mount::new("tmpfs", dir.path(), "tmpfs", flags, "size=8m").unwrap();
@@ -108,12 +101,8 @@ fn room_is_what_the_file_has_and_what_is_left_for_it() {
 
 #[test]
 fn a_disk_that_a_loop_device_shows_is_in_use() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: needs root");
-        return;
-    }
-    let image = tempfile::NamedTempFile::new().unwrap();
-    image.as_file().set_len(4 << 20).unwrap();
+    p2v_testing::need_root!();
+    let image = p2v_testing::image(4 << 20);
     let lower = LoopDevice::attach(image.path(), Extent::default(), false).unwrap();
     let upper = LoopDevice::attach(lower.path(), Extent::default(), false).unwrap();
     for (disk, user) in [(image.path(), &lower), (lower.path(), &upper)] {

@@ -101,11 +101,10 @@ mod tests {
     #[test]
     fn who_writes_and_who_reads_do_not_meet() {
         if !in_path("qemu-io") {
-            eprintln!("SKIPPED: needs qemu-io");
+            p2v_testing::skip("needs qemu-io");
             return;
         }
-        let image = tempfile::NamedTempFile::new().unwrap();
-        image.as_file().set_len(8 << 20).unwrap();
+        let image = p2v_testing::image(8 << 20);
         let open = SourceDisk::open(image.path()).unwrap();
         // Readers do not mind each other.
         let other = SourceDisk::open(image.path()).unwrap();

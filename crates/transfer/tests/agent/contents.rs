@@ -7,7 +7,7 @@ use crate::plans::usual;
 
 #[test]
 fn contents_arrive_and_the_disk_remembers() {
-    crate::need_root!();
+    p2v_testing::need_root!();
     let bench = Bench::new(&[1 << 30]);
     let plan = usual(&bench);
     let source = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ use crate::plans::{ROOT, ext4, usual};
 
 #[test]
 fn disks_are_made_filled_and_known_again() {
-    crate::need_root!();
+    p2v_testing::need_root!();
     let bench = Bench::new(&[1 << 30]);
     let plan = usual(&bench);
     let prepared: Prepared = bench.ask(bench.prepare(&plan, false)).unwrap();
@@ -55,7 +55,7 @@ fn disks_are_made_filled_and_known_again() {
 
 #[test]
 fn nothing_is_lost_without_consent() {
-    crate::need_root!();
+    p2v_testing::need_root!();
     let bench = Bench::new(&[1 << 30]);
     let first = usual(&bench);
     let mut second = first.clone();
@@ -79,7 +79,7 @@ fn nothing_is_lost_without_consent() {
 
 #[test]
 fn a_filesystem_on_the_whole_disk_needs_consent_too() {
-    crate::need_root!();
+    p2v_testing::need_root!();
     let bench = Bench::new(&[300 << 20]);
     let make = Cmd::new("mkfs.ext4", "making it").args(["-q", "-F", "-L", "precious"]);
     make.arg(bench.disk(0)).run().unwrap();
@@ -106,7 +106,7 @@ fn a_filesystem_on_the_whole_disk_needs_consent_too() {
 
 #[test]
 fn data_that_nobody_knows_is_named_and_needs_consent() {
-    crate::need_root!();
+    p2v_testing::need_root!();
     let bench = Bench::new(&[1 << 30]);
     let plan = usual(&bench);
     let holds = || {
@@ -142,7 +142,7 @@ fn data_that_nobody_knows_is_named_and_needs_consent() {
 
 #[test]
 fn a_volume_that_is_not_there_is_made_again_alone() {
-    crate::need_root!();
+    p2v_testing::need_root!();
     let bench = Bench::new(&[1 << 30]);
     let plan = usual(&bench);
     bench.ask::<Prepared>(bench.prepare(&plan, false)).unwrap();
@@ -158,7 +158,7 @@ fn a_volume_that_is_not_there_is_made_again_alone() {
 /// A disk that still has the plan's stamp is not thereby free to be erased.
 #[test]
 fn consent_is_to_what_was_shown() {
-    crate::need_root!();
+    p2v_testing::need_root!();
     let bench = Bench::new(&[1 << 30]);
     let plan = usual(&bench);
     bench.ask::<Prepared>(bench.prepare(&plan, false)).unwrap();
@@ -195,7 +195,7 @@ fn consent_is_to_what_was_shown() {
 
 #[test]
 fn what_is_killed_anywhere_goes_on() {
-    crate::need_root!();
+    p2v_testing::need_root!();
     let bench = Bench::new(&[1 << 30]);
     let mut finished = 0;
     // Each round another plan, on the disk that the round before has left.

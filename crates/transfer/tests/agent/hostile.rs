@@ -10,7 +10,7 @@ use crate::plans::usual;
 
 #[test]
 fn hostile_plans_are_refused_before_any_write() {
-    crate::need_root!();
+    p2v_testing::need_root!();
     let bench = Bench::new(&[1 << 30, 64 << 20]);
     let good = usual(&bench);
     let before = bench.traces(0);
@@ -98,7 +98,7 @@ fn hostile_plans_are_refused_before_any_write() {
 
 #[test]
 fn orders_out_of_order_and_stray_lines_are_answered() {
-    crate::need_root!();
+    p2v_testing::need_root!();
     let bench = Bench::new(&[1 << 30]);
     let plan = usual(&bench);
     let fix = Order::Fix {

@@ -9,17 +9,6 @@ mod plans;
 mod system;
 mod together;
 
-/// Ends a test visibly that needs root.
-#[macro_export]
-macro_rules! need_root {
-    () => {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED: needs root");
-            return;
-        }
-    };
-}
-
 /// No test: what [`bench::Bench`] starts.
 #[test]
 fn agent_process() {

@@ -115,8 +115,7 @@ fn files(kind: &str) -> Fill {
 
 /// That of a filesystem as today's tools make them.
 fn format(kind: &str) -> Format {
-    let sample = tempfile::NamedTempFile::new().unwrap();
-    sample.as_file().set_len(304 << 20).unwrap();
+    let sample = p2v_testing::image(304 << 20);
     let make = Cmd::new(format!("mkfs.{kind}"), "making a sample").arg("-q");
     let make = match kind {
         "ext4" => make.args(["-b", "4096"]),

@@ -10,7 +10,7 @@ use crate::plans::{HOME, btrfs, ext4, partitioned, plan};
 
 #[test]
 fn the_system_is_put_together_and_repaired() {
-    crate::need_root!();
+    p2v_testing::need_root!();
     let bench = Bench::new(&[1 << 30]);
     // mkfs.btrfs takes none that another disk has, such as another test's.
     let uuid = "44444444-2222-4333-8444-555555555555";

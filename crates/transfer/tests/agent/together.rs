@@ -11,7 +11,7 @@ use crate::plans::small;
 
 #[test]
 fn a_second_transfer_ends_the_first_only_with_consent_to_that() {
-    crate::need_root!();
+    p2v_testing::need_root!();
     let mut bench = Bench::new(&[300 << 20]);
     let plan = small(&bench);
     let mut first = bench.agent();
@@ -65,7 +65,7 @@ fn a_second_transfer_ends_the_first_only_with_consent_to_that() {
 
 #[test]
 fn one_that_comes_again_ends_its_own_agents() {
-    crate::need_root!();
+    p2v_testing::need_root!();
     let mut bench = Bench::new(&[300 << 20]);
     let plan = small(&bench);
     let mut hanging = bench.agent();
@@ -98,7 +98,7 @@ fn one_that_comes_again_ends_its_own_agents() {
 /// Clones of one image have the same plan to the last letter.
 #[test]
 fn what_a_clones_transfer_has_begun_is_not_gone_on_with() {
-    crate::need_root!();
+    p2v_testing::need_root!();
     let bench = Bench::new(&[300 << 20]);
     let of = |hardware: Option<&str>| {
         let mut plan = small(&bench);
@@ -127,7 +127,7 @@ fn what_a_clones_transfer_has_begun_is_not_gone_on_with() {
 /// Its source was killed: the next run need not be told to take over.
 #[test]
 fn one_whose_source_is_gone_is_in_nobodys_way() {
-    crate::need_root!();
+    p2v_testing::need_root!();
     let mut bench = Bench::new(&[300 << 20]);
     let plan = small(&bench);
     let mut agent = bench.agent();
@@ -147,7 +147,7 @@ fn one_whose_source_is_gone_is_in_nobodys_way() {
 /// As by the kernel when memory is short; what it had started holds the disk.
 #[test]
 fn what_a_killed_agent_had_started_ends_with_it() {
-    crate::need_root!();
+    p2v_testing::need_root!();
     let mut bench = Bench::new(&[300 << 20]);
     let plan = small(&bench);
     // Takes its device, and longer than anybody waits.

@@ -6,13 +6,11 @@ use std::time::Duration;
 use anyhow::Result;
 use p2v_transfer::connection::{Policy, is_lost, retry};
 
-use crate::sshd::{Sshd, data_order, skipped};
+use crate::sshd::{Sshd, data_order};
 
 #[test]
 fn contents_go_both_ways() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     let sshd = Sshd::start(
         "echo $SSH_ORIGINAL_COMMAND >$HERE/command; read -r order; echo $order >$HERE/order; cat",
     );
@@ -37,9 +35,7 @@ fn contents_go_both_ways() {
 
 #[test]
 fn whose_fault_a_broken_copy_is() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     let copied = |script: &str, error: &str| {
         let sshd = Sshd::start(script);
         let data = sshd.link().data(&data_order()).unwrap();
@@ -72,9 +68,7 @@ fn whose_fault_a_broken_copy_is() {
 
 #[test]
 fn work_is_repeated_until_the_connection_lasts() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     let sshd = Sshd::start(
         "read order; echo >>$HERE/tries; [ $(wc -l <$HERE/tries) -gt 3 ] || kill -9 $PPID; echo good; cat >/dev/null",
     );

@@ -6,7 +6,7 @@ use p2v_transfer::connection::{Link, Policy};
 use p2v_transfer::protocol::{Order, Status};
 use p2v_transfer::run::{Ending, Session, finish};
 
-use crate::sshd::{Sshd, skipped};
+use crate::sshd::Sshd;
 
 const SOON: Policy = Policy {
     first: Duration::from_millis(50),
@@ -40,9 +40,7 @@ fn unknown(ending: anyhow::Result<Ending>) -> String {
 
 #[test]
 fn a_target_that_is_still_there_is_told_again() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     let sshd = Sshd::start(&format!("{FIRST}{CUT}"));
     let link = sshd.link();
     let found = ending(&mut session(&link), &[]).unwrap();
@@ -52,9 +50,7 @@ fn a_target_that_is_still_there_is_told_again() {
 
 #[test]
 fn what_it_says_then_counts() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     let script = format!(
         "[ ! -e $HERE/told ] || {{ read -r order; echo '{{\"v\":1,\"say\":{{\"failed\":\"/home is busy\"}}}}'; exit; }}; {FIRST}{CUT}"
     );
@@ -66,9 +62,7 @@ fn what_it_says_then_counts() {
 
 #[test]
 fn the_moved_machine_is_known_by_its_own_keys_and_nobody_else_is() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     for is_own in [true, false] {
         let mut sshd = Sshd::start(&format!("{FIRST}{CUT}"));
         let link = sshd.link();
@@ -91,9 +85,7 @@ fn the_moved_machine_is_known_by_its_own_keys_and_nobody_else_is() {
 
 #[test]
 fn silence_is_said_to_tell_nothing() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     let mut sshd = Sshd::start(&format!("{FIRST}{CUT}"));
     let link = sshd.link();
     let mut session = session(&link);

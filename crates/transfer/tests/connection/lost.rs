@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use p2v_transfer::connection::is_lost;
 
-use crate::sshd::{Sshd, skipped};
+use crate::sshd::Sshd;
 use crate::{GOOD, ask};
 
 /// What asking an agent that is `script` ends with, whether that is a loss, and
@@ -20,9 +20,7 @@ fn failure(script: &str) -> (String, bool, Duration) {
 
 #[test]
 fn a_session_that_ends_midway_is_a_loss_at_once() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     // The forced command's parent is the session's sshd.
     let cuts = [
         "read order; echo '{\"v\":1,\"say\":{\"note\":\"a\"}}'; kill -9 $PPID; sleep 60",
@@ -40,9 +38,7 @@ fn a_session_that_ends_midway_is_a_loss_at_once() {
 
 #[test]
 fn a_dead_link_is_noticed_within_seconds() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     // Nobody answers any more, and nobody says so.
     let (text, lost, time) = failure("read order; kill -STOP $PPID; sleep 40; kill -9 $PPID");
     assert!(lost, "{text}");
@@ -52,9 +48,7 @@ fn a_dead_link_is_noticed_within_seconds() {
 
 #[test]
 fn an_agent_that_hangs_is_given_up() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     let sshd = Sshd::start("read order; sleep 60");
     let agent = sshd.link().agent().unwrap();
     let mut agent = agent.with_patience(Duration::from_secs(2));
@@ -69,9 +63,7 @@ fn an_agent_that_hangs_is_given_up() {
 
 #[test]
 fn what_is_no_agent_is_an_error_and_no_loss() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     let table = [
         (
             "read order; echo 'Welcome to web1!'; sleep 60",
@@ -125,9 +117,7 @@ fn what_is_no_agent_is_an_error_and_no_loss() {
 
 #[test]
 fn a_hostile_banner_changes_nothing() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     let banner = std::env::temp_dir().join(format!("p2v-test-banner-{}", std::process::id()));
     std::fs::write(
         &banner,

@@ -14,7 +14,7 @@ use anyhow::Result;
 use p2v_transfer::connection::{Address, Agent, Link, is_lost};
 use p2v_transfer::protocol::{Order, Status};
 
-use sshd::{Sshd, skipped};
+use sshd::Sshd;
 
 /// Answers every order like an agent.
 const GOOD: &str = r#"echo "$SSH_ORIGINAL_COMMAND" >$HERE/command
@@ -44,9 +44,7 @@ fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
 
 #[test]
 fn with_the_right_fingerprint_orders_are_answered() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     let sshd = Sshd::start(GOOD);
     let mut runs = Vec::new();
     for kind in ["ed25519", "ecdsa"] {
@@ -76,9 +74,7 @@ fn with_the_right_fingerprint_orders_are_answered() {
 
 #[test]
 fn another_fingerprint_is_refused_before_any_login() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     let sshd = Sshd::start(GOOD);
     let mut address = sshd.address();
     address.host_keys = vec![format!("SHA256:{}", "x".repeat(43))];
@@ -96,9 +92,7 @@ fn another_fingerprint_is_refused_before_any_login() {
 
 #[test]
 fn a_person_decides_where_no_fingerprint_is_given() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     let sshd = Sshd::start(GOOD);
     let mut shown = Vec::new();
     let link = Link::establish(&sshd.address(), &mut |keys| {
@@ -122,9 +116,7 @@ fn a_person_decides_where_no_fingerprint_is_given() {
 
 #[test]
 fn a_machine_that_takes_the_targets_place_is_noticed() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     let mut sshd = Sshd::start(GOOD);
     let link = sshd.link();
     ask(&mut link.agent().unwrap()).unwrap();
@@ -137,9 +129,7 @@ fn a_machine_that_takes_the_targets_place_is_noticed() {
 
 #[test]
 fn a_closed_port_is_a_loss_and_says_what_to_look_at() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     let mut sshd = Sshd::start(GOOD);
     let link = sshd.link();
     sshd.end();
@@ -154,9 +144,7 @@ fn a_closed_port_is_a_loss_and_says_what_to_look_at() {
 
 #[test]
 fn a_key_that_is_not_let_in_is_no_loss() {
-    if skipped() {
-        return;
-    }
+    p2v_testing::need_root!();
     let sshd = Sshd::start(GOOD);
     let mut address = sshd.address();
     address.identity = Some(sshd.path("stranger"));

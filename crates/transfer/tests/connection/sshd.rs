@@ -12,15 +12,6 @@ use p2v_transfer::connection::{Address, Link};
 use p2v_transfer::protocol::{DataOrder, DataWork, VERSION};
 use tempfile::TempDir;
 
-/// Whether there is nobody to log in as.
-pub fn skipped() -> bool {
-    let skip = !nix::unistd::geteuid().is_root();
-    if skip {
-        eprintln!("SKIPPED: needs root");
-    }
-    skip
-}
-
 /// The server; it ends with this.
 pub struct Sshd {
     dir: TempDir,
@@ -37,11 +28,7 @@ impl Sshd {
 
     /// The same with more lines of configuration.
     pub fn configured(script: &str, more: &str) -> Self {
-        let base = std::env::var_os("P2V_TEST_SCRATCH").map_or("/var/tmp".into(), PathBuf::from);
-        let dir = tempfile::Builder::new()
-            .prefix("p2v-test-sshd-")
-            .tempdir_in(base)
-            .unwrap();
+        let dir = p2v_testing::scratch("sshd");
         let mut sshd = Self {
             dir,
             port: free_port(),

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::{could, image, made_like, tool};
+use p2v_testing::image;
+
+use crate::{could, made_like, tool};
 
 /// What dump-super says of features and sizes.
 fn btrfs_facts(path: &Path) -> Vec<String> {

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::{UUID, image, made_like, tool};
+use p2v_testing::image;
+
+use crate::{UUID, made_like, tool};
 
 /// The lines of dumpe2fs that tell of features and measures that do not follow
 /// from the size.

@@ -11,16 +11,11 @@ use std::process::Command;
 
 use p2v_sys::Cmd;
 use p2v_sys::loopdev::Extent;
+use p2v_testing::image;
 use p2v_transfer::format::{Format, label_bytes, label_text, make_swap};
 use p2v_transfer::source::Identity;
 
 const UUID: &str = "2b0f8d1e-6a3c-4d5e-9f70-8192a3b4c5d6";
-
-fn image(size: u64) -> tempfile::NamedTempFile {
-    let image = tempfile::NamedTempFile::new().unwrap();
-    image.as_file().set_len(size).unwrap();
-    image
-}
 
 /// Runs a tool and returns what it prints.
 fn tool(line: &str, at: &Path) -> String {
@@ -71,7 +66,7 @@ fn could(line: &str, at: &Path) -> bool {
         .arg(at);
     let made = command.run().is_ok();
     if !made {
-        eprintln!("SKIPPED: no {line} here");
+        p2v_testing::skip(&format!("no {line} here"));
     }
     made
 }

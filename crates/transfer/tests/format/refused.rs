@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use p2v_sys::loopdev::Extent;
+use p2v_testing::image;
 use p2v_transfer::format::Format;
 use p2v_transfer::source::Identity;
 
-use crate::{image, tool};
+use crate::tool;
 
 #[test]
 fn what_cannot_be_made_is_refused() {

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::{UUID, could, image, made_like, tool};
+use p2v_testing::image;
+
+use crate::{UUID, could, made_like, tool};
 
 /// xfs_db's words for what the filesystem has.
 fn xfs_facts(path: &Path) -> Vec<String> {

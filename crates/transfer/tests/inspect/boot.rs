@@ -41,9 +41,7 @@ fn add_boot_code(image: &Image) {
 
 #[test]
 fn loaders_tell() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let fstab = "UUID=1234-ABCD /boot/efi vfat umask=0077 0 1\n";
     let image = machine(fstab);
     let source = image.inspected();
@@ -76,9 +74,7 @@ fn loaders_tell() {
 
 #[test]
 fn an_mbr_of_tools_is_no_loader() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = Image::partitioned(100, "label: dos\nsize=60M\n");
     image.make(1, "mkfs.ext4", &["-q", "-U", UUID]);
     let fstab = format!("UUID={UUID} / ext4\n");

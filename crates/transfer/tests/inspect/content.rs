@@ -12,9 +12,7 @@ const MIXED: &str = "label: dos\nlabel-id: 0x1234abcd\n\
 
 #[test]
 fn logical_partitions_with_every_notation_of_fstab() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = Image::partitioned(700, MIXED);
     image
         .make(1, "mkfs.ext4", &["-q", "-L", "my root", "-U", UUID])
@@ -82,9 +80,7 @@ fn logical_partitions_with_every_notation_of_fstab() {
 
 #[test]
 fn usage_is_what_files_take() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     for (kind, args, mib) in [
         ("ext2", &["-q", "-F"][..], 128),
         ("ext3", &["-q", "-F"], 128),
@@ -128,9 +124,7 @@ fn usage_is_what_files_take() {
 
 #[test]
 fn unmovable_content_is_named_with_what_to_do() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = Image::partitioned(
         500,
         "label: gpt\nsize=100M\nsize=40M\nsize=40M\nsize=40M\nsize=130M\nsize=40M\nsize=20M\n",
@@ -212,9 +206,7 @@ fn raid() -> Vec<u8> {
 
 #[test]
 fn damaged_tables_are_obstacles() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = Image::partitioned(200, MIXED.split("start=264192").next().unwrap());
     // Past the end.
     let file = std::fs::File::options()
@@ -249,9 +241,7 @@ fn damaged_tables_are_obstacles() {
 
 #[test]
 fn sectors_of_4096_bytes() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = Image::new(300);
     let disk = Attached::new(&image.path, &["--sector-size", "4096"]);
     sfdisk(

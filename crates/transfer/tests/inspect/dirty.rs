@@ -27,9 +27,7 @@ fn copied_while_mounted(image: &Image, kind: &str) -> Image {
 
 #[test]
 fn a_dirty_journal_is_refused_and_a_clean_one_is_not() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     for (kind, args, mib, tool) in [
         ("ext2", &["-q", "-F", "-U", UUID][..], 64, "e2fsck"),
         ("ext3", &["-q", "-F", "-U", UUID], 64, "e2fsck"),
@@ -66,9 +64,7 @@ fn a_dirty_journal_is_refused_and_a_clean_one_is_not() {
 
 #[test]
 fn a_filesystem_with_errors_is_refused() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = Image::new(64);
     image.make(0, "mkfs.ext4", &["-q", "-F", "-U", UUID]);
     image.fill(0, "ext4", "", |root| system(root, "UUID=x / ext4\n"));

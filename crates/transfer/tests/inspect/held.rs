@@ -27,9 +27,7 @@ fn refusal(disk: &Path) -> String {
 
 #[test]
 fn a_disk_is_read_only_as_long_as_it_is_open() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let (_image, disk) = disk();
     let paths = [disk.path().to_owned()];
     let open = OpenSource::open(&paths).unwrap();
@@ -60,9 +58,7 @@ fn a_disk_is_read_only_as_long_as_it_is_open() {
 
 #[test]
 fn a_disk_in_use_is_refused_however_it_is_used() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let (image, disk) = disk();
     let live = "start the machine from a live medium";
     // A partition of the disk, by a device that stands on it.
@@ -92,9 +88,7 @@ fn a_disk_in_use_is_refused_however_it_is_used() {
 
 #[test]
 fn what_is_no_disk_is_refused() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let (image, disk) = disk();
     let directory = image.directory.path();
     let fifo = directory.join("fifo");

@@ -17,9 +17,7 @@ fn machine(fstab: &str, work: impl FnOnce(&Path)) -> Image {
 
 #[test]
 fn links_lead_nowhere_outside() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let outside = tempfile::NamedTempFile::new().unwrap();
     let secret = "ID=secret\nHOSTNAME=secret\nPRETTY_NAME=secret\nUUID=x /secret ext4\nsecret\n";
     std::fs::write(outside.path(), secret).unwrap();
@@ -55,9 +53,7 @@ fn links_lead_nowhere_outside() {
 
 #[test]
 fn files_that_are_none_do_not_hold_it_up() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = machine(&format!("UUID={UUID} / ext4\n"), |root| {
         let fifo = |path: &str| {
             let mode = nix::sys::stat::Mode::S_IRWXU;
@@ -82,9 +78,7 @@ fn files_that_are_none_do_not_hold_it_up() {
 
 #[test]
 fn lines_of_fstab_that_mean_harm() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let fstab = format!(
         "UUID={UUID} / ext4 subvol=../..,x 0 1\n\
          UUID={UUID} /etc ext4\n\
@@ -116,9 +110,7 @@ fn lines_of_fstab_that_mean_harm() {
 
 #[test]
 fn bytes_that_are_no_text() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = machine("", |root| {
         let mut fstab = b"\xff\xfe / \x80\n".to_vec();
         fstab.extend(format!("UUID={UUID} / ext4\n").into_bytes());

@@ -14,19 +14,6 @@ use p2v_transfer::source::{Area, Content, Disk, Filesystem, OpenSource, Source};
 pub const MIB: u64 = 1 << 20;
 pub const UUID: &str = "11111111-2222-3333-4444-5555555555aa";
 
-/// Whether the test can run; says so visibly if not. What its thread mounts is
-/// its own.
-pub fn root_or_skip() -> bool {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: needs root");
-        return false;
-    }
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
-    true
-}
-
 /// A disk's image in a directory of its own.
 pub struct Image {
     pub path: PathBuf,
@@ -36,11 +23,7 @@ pub struct Image {
 impl Image {
     /// Of zeros.
     pub fn new(mib: u64) -> Self {
-        let scratch = std::env::var("P2V_TEST_SCRATCH").unwrap_or("/var/tmp".into());
-        let directory = tempfile::Builder::new()
-            .prefix("p2v-inspect-")
-            .tempdir_in(scratch)
-            .unwrap();
+        let directory = p2v_testing::scratch("inspect");
         let path = directory.path().join("disk.img");
         File::create(&path).unwrap().set_len(mib * MIB).unwrap();
         Self { path, directory }

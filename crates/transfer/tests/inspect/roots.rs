@@ -16,9 +16,7 @@ fn subvolume(path: &Path) {
 
 #[test]
 fn subvolumes_of_a_btrfs() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = Image::partitioned(400, "label: gpt\nsize=50M\nsize=300M\n");
     image.make(1, "mkfs.ext2", &["-q", "-L", "boot"]).make(
         2,
@@ -67,9 +65,7 @@ fn subvolumes_of_a_btrfs() {
 
 #[test]
 fn the_default_subvolume_that_fstab_does_not_name() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = Image::new(200);
     image.make(0, "mkfs.btrfs", &["-q", "-U", DEFAULT]);
     image.fill(0, "btrfs", "", |top| {
@@ -89,9 +85,7 @@ fn the_default_subvolume_that_fstab_does_not_name() {
 
 #[test]
 fn a_usr_of_its_own() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = Image::partitioned(200, "label: dos\nsize=60M\nsize=60M\nsize=60M\n");
     for number in [1, 2, 3] {
         let label = format!("fs{number}");
@@ -130,9 +124,7 @@ fn a_usr_of_its_own() {
 
 #[test]
 fn old_kernels_names_are_believed_where_they_fit_one_disk() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let table = "label: dos\nsize=60M\nsize=20M\n";
     let disks = [
         Image::partitioned(100, table),
@@ -175,9 +167,7 @@ fn old_kernels_names_are_believed_where_they_fit_one_disk() {
 
 #[test]
 fn udevs_names_are_believed_where_they_fit() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = Image::partitioned(100, "label: dos\nsize=60M\nsize=20M\n");
     image
         .make(1, "mkfs.ext4", &["-q"])
@@ -204,9 +194,7 @@ fn udevs_names_are_believed_where_they_fit() {
 
 #[test]
 fn one_name_for_two_partitions_is_an_obstacle() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let image = Image::partitioned(200, "label: dos\nsize=60M\nsize=60M\nsize=60M\n");
     image
         .make(1, "mkfs.ext4", &["-q", "-U", UUID])

@@ -314,7 +314,7 @@ pub mod tests {
             &["lz4", "-q"],
         ] {
             let Some(main) = packed(command, &main) else {
-                eprintln!("SKIPPED: {} is not installed", command[0]);
+                p2v_testing::skip(&format!("{} is not installed", command[0]));
                 continue;
             };
             for early in [&early[..], &[]] {

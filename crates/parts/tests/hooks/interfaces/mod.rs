@@ -54,7 +54,7 @@ fn the_real_ifup_makes_of_it_what_is_meant() {
         root.set_all(case.env);
         root.run_well(HOOK);
         let Some(output) = ifup(&root, &["-a"]) else {
-            eprintln!("SKIPPED: ifupdown is not installed");
+            p2v_testing::skip("ifupdown is not installed");
             return;
         };
         let said = String::from_utf8_lossy(&output.stderr);
@@ -153,7 +153,7 @@ fn a_card_finds_its_stanza_by_mac_address_else_by_number() {
     assert_eq!(root.mode("etc/network/p2v-card-by-mac"), 0o755);
     let address = std::fs::read_to_string("/sys/class/net/lo/address");
     let Ok(address) = address else {
-        eprintln!("SKIPPED: needs /sys");
+        p2v_testing::skip("needs /sys");
         return;
     };
     let own = address.trim();

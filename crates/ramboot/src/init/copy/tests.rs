@@ -2,16 +2,12 @@
 //! filesystem onto a real tmpfs. Needs root.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AT_FDCWD, FallocateFlags, fallocate};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::makedev;
+use nix::mount::MsFlags;
 use nix::sys::time::TimeSpec;
 use p2v_sys::loopdev::Extent;
 use p2v_sys::{Cmd, LoopDevice, Mount};
@@ -30,8 +26,8 @@ fn fill(top: &Path) {
     set_mode(&at("shared"), 0o2775);
     set_mode(&at("empty"), 0o1777);
     data(top);
-    odd_names(top);
-    special_files(top);
+    p2v_testing::tree::odd_names(top);
+    p2v_testing::tree::special_files(top, 3);
     attributes(top);
     // Last, and directories too, since everything before changed them.
     for (place, path) in all(top).iter().enumerate() {
@@ -111,40 +107,6 @@ fn set_aside(file: &fs::File, flags: FallocateFlags, length: i64) {
     }
 }
 
-fn odd_names(top: &Path) {
-    for name in [
-        &b"new\nline"[..],
-        b" spaces ",
-        b"-rf",
-        b"\xff\xfe invalid \x80",
-        b"tab\tquote\"back\\slash*?",
-        &[b'n'; 255],
-    ] {
-        fs::write(top.join(OsStr::from_bytes(name)), name).unwrap();
-    }
-}
-
-fn special_files(top: &Path) {
-    let at = |name: &str| top.join(name);
-    fs::write(at("linked"), "one of three").unwrap();
-    fs::hard_link(at("linked"), at("a/link-1")).unwrap();
-    fs::hard_link(at("linked"), at("a/b/link-2")).unwrap();
-    symlink("linked", at("symlink")).unwrap();
-    fs::hard_link(at("symlink"), at("a/hard-link-to-symlink")).unwrap();
-    symlink("/nowhere/at/all", at("dangling")).unwrap();
-    symlink("x/".repeat(400), at("long-symlink")).unwrap();
-    lchown(at("dangling"), Some(7), Some(8)).unwrap();
-    let node = |name: &str, kind, mode, device| {
-        nix::sys::stat::mknod(&at(name), kind, Mode::from_bits_truncate(mode), device).unwrap();
-        set_mode(&at(name), mode);
-    };
-    node("character", SFlag::S_IFCHR, 0o666, makedev(1, 3));
-    node("block", SFlag::S_IFBLK, 0o640, makedev(259, 200_000));
-    node("pipe", SFlag::S_IFIFO, 0o600, 0);
-    node("socket", SFlag::S_IFSOCK, 0o755, 0);
-    lchown(at("block"), Some(0), Some(6)).unwrap();
-}
-
 fn attributes(top: &Path) {
     let at = |name: &str| top.join(name);
     for (name, mode, user, group) in [
@@ -166,7 +128,7 @@ fn attributes(top: &Path) {
     run("setcap", &["cap_net_raw+ep"], "capable");
     run("setfacl", &["-m", "u:1000:rw,g:50:r,m::rw"], "size-4096");
     run("setfacl", &["-m", "u:1000:rwx", "-d"], "a/b");
-    run("setfacl", &["-m", "u:1001:r"], "a/link-1");
+    run("setfacl", &["-m", "u:1001:r"], "a/b/link-1");
     xattr::set(at("a"), "user.note", b"a directory's\0").unwrap();
     xattr::set(at("size-1"), "user.note", &[7; 700]).unwrap();
     xattr::set(at("symlink"), "trusted.note", b"a symbolic link's").unwrap();
@@ -331,23 +293,9 @@ impl Disk {
     }
 }
 
-/// Mounts made by this thread are seen by nobody else.
-fn private_mounts() -> bool {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: copying needs root");
-        return false;
-    }
-    unshare(CloneFlags::CLONE_NEWNS).unwrap();
-    let none: Option<&str> = None;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-    true
-}
-
 #[test]
 fn copies_are_equal_from_every_filesystem() {
-    if !private_mounts() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     // Each with what can be read straight from the device.
     let table: [(&str, &[&str], Straight); 6] = [
         ("mkfs.ext4", &["-q", "-F", "-E", "nodiscard"], Straight::All),

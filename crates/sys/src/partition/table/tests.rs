@@ -3,16 +3,14 @@
 use super::*;
 
 fn disk(script: &str) -> tempfile::NamedTempFile {
-    let image = tempfile::NamedTempFile::new().unwrap();
-    image.as_file().set_len(200 << 20).unwrap();
+    let image = p2v_testing::image(200 << 20);
     let make = Cmd::new("sfdisk", "making a table").arg("--quiet");
     make.arg(image.path()).stdin(script).run().unwrap();
     image
 }
 
 fn copied(table: &Table, size: u64) -> Table {
-    let image = tempfile::NamedTempFile::new().unwrap();
-    image.as_file().set_len(size).unwrap();
+    let image = p2v_testing::image(size);
     table.write(image.path()).unwrap();
     Table::read(image.path()).unwrap().unwrap()
 }
@@ -66,8 +64,7 @@ fn hostile_numbers_reach_no_sector() {
 
 #[test]
 fn a_disk_without_a_table_has_none() {
-    let image = tempfile::NamedTempFile::new().unwrap();
-    image.as_file().set_len(8 << 20).unwrap();
+    let image = p2v_testing::image(8 << 20);
     assert_eq!(Table::read(image.path()).unwrap(), None);
     let make = Cmd::new("mkfs.ext4", "making a filesystem").arg("-q");
     make.arg(image.path()).run().unwrap();

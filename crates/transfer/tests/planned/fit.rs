@@ -6,34 +6,16 @@ use std::path::Path;
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::mount::MsFlags;
-use p2v_fixes::machine::{BootMode, Hypervisor};
 use p2v_sys::loopdev::Extent;
 use p2v_sys::{Cmd, LoopDevice, Mount};
+use p2v_testing::image;
 use p2v_transfer::format::Format;
 use p2v_transfer::plan::{Fill, Plan, Wishes, derive};
 use p2v_transfer::source::{Area, Content, Disk, Filesystem, Identity, MountPoint, Source, System};
-use p2v_transfer::target::{Target, TargetDisk};
 
-const MIB: u64 = 1 << 20;
+use crate::{MIB, target};
+
 const GIB: u64 = 1 << 30;
-
-/// Mounts are made in a mount namespace of the calling thread's own.
-fn root_or_skip() -> bool {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: needs root");
-        return false;
-    }
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
-    true
-}
-
-fn image(size: u64) -> tempfile::NamedTempFile {
-    let image = tempfile::NamedTempFile::new().unwrap();
-    image.as_file().set_len(size).unwrap();
-    image
-}
 
 /// The format that a mkfs gives a filesystem of that size.
 fn format(line: &str, size: u64) -> Format {
@@ -83,33 +65,6 @@ fn source(format: &Format, size: u64, used: u64, inodes: u64) -> Source {
         system: System::default(),
         obstacles: Vec::new(),
         remarks: Vec::new(),
-    }
-}
-
-fn target(size: u64) -> Target {
-    Target {
-        p2v: String::new(),
-        hostname: String::new(),
-        instance: None,
-        hypervisor: Hypervisor::Kvm,
-        boot: BootMode::Bios,
-        ram_booted: true,
-        memory: 0,
-        memory_available: 0,
-        processors: 1,
-        disks: vec![TargetDisk {
-            device: "/dev/vda".to_owned(),
-            size,
-            sector_size: 512,
-            in_use: None,
-            holds: Vec::new(),
-            plan_id: None,
-            begun_from: None,
-        }],
-        nics: Vec::new(),
-        missing_tools: Vec::new(),
-        at_work: None,
-        filesystems: Vec::new(),
     }
 }
 
@@ -191,9 +146,7 @@ fn put(top: &Path, used: u64, inodes: u64) -> std::io::Result<()> {
 
 #[test]
 fn the_smallest_planned_filesystem_holds_its_files() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let makers = [
         "mke2fs -q -F -t ext4",
         "mke2fs -q -F -t ext4 -O ^64bit,^metadata_csum -I 128 -m 0",

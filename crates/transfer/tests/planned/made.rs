@@ -3,28 +3,13 @@
 
 use std::path::Path;
 
-use p2v_fixes::machine::{BootMode, Hypervisor};
 use p2v_sys::partition::table::Table;
 use p2v_sys::{Cmd, LoopDevice};
 use p2v_transfer::format::{Format, make_swap};
 use p2v_transfer::plan::{Fill, Plan, Wishes, derive};
 use p2v_transfer::source::OpenSource;
-use p2v_transfer::target::{Target, TargetDisk};
 
-const MIB: u64 = 1 << 20;
-
-/// Mounts are made in a mount namespace of the calling thread's own.
-fn root_or_skip() -> bool {
-    use nix::mount::MsFlags;
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: needs root");
-        return false;
-    }
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
-    true
-}
+use crate::{MIB, target};
 
 fn run(line: &str, at: &Path) {
     let mut words = line.split_whitespace();
@@ -32,9 +17,8 @@ fn run(line: &str, at: &Path) {
     command.arg(at).run().unwrap();
 }
 
-/// A machine of a boot partition, a root, swap and logical ones.
-fn machine(directory: &Path) -> std::path::PathBuf {
-    let tree = directory.join("tree");
+/// The system of a machine.
+fn system(tree: &Path) {
     for path in [
         "etc",
         "boot",
@@ -52,6 +36,12 @@ fn machine(directory: &Path) -> std::path::PathBuf {
     );
     write("etc/os-release", "ID=debian\nPRETTY_NAME=\"Debian 12\"\n");
     write("etc/hostname", "web1\n");
+}
+
+/// A machine of a boot partition, a root, swap and logical ones.
+fn machine(directory: &Path) -> std::path::PathBuf {
+    let tree = directory.join("tree");
+    system(&tree);
     let path = directory.join("disk");
     let file = std::fs::File::create(&path).unwrap();
     file.set_len(1200 * MIB).unwrap();
@@ -63,70 +53,26 @@ fn machine(directory: &Path) -> std::path::PathBuf {
                  6 : start=1363968, size=1024000, type=83\n";
     let write = Cmd::new("sfdisk", "writing a table").arg("-q").arg(&path);
     write.stdin(table).run().unwrap();
-    let part = |start: u64, size: u64| {
-        let extent = p2v_sys::loopdev::Extent {
-            offset: start * 512,
-            length: size * 512,
-        };
-        LoopDevice::attach(&path, extent, false).unwrap()
-    };
-    let tree = tree.display();
-    for (line, start, size) in [
-        (
-            "mke2fs -q -F -t ext2 -I 128 -L boot".to_owned(),
-            63,
-            131_009,
-        ),
-        (
-            format!("mke2fs -q -F -t ext4 -L root -d {tree}"),
-            131_072,
-            1_024_000,
-        ),
-        ("mkswap -q -L pause".to_owned(), 1_157_120, 204_800),
-        (
-            "mke2fs -q -F -t ext3 -L home".to_owned(),
-            1_363_968,
-            1_024_000,
-        ),
+    let root = format!("mke2fs -q -F -t ext4 -L root -d {}", tree.display());
+    for (line, number) in [
+        ("mke2fs -q -F -t ext2 -I 128 -L boot", 1),
+        (&root, 2),
+        ("mkswap -q -L pause", 5),
+        ("mke2fs -q -F -t ext3 -L home", 6),
     ] {
-        let device = part(start, size);
-        run(&line, device.path());
+        let table = Table::read(&path).unwrap().unwrap();
+        let mut entries = table.partitions.iter();
+        let entry = entries.find(|entry| entry.number == number).unwrap();
+        let device = LoopDevice::attach(&path, entry.extent(512), false).unwrap();
+        run(line, device.path());
         device.close().unwrap();
     }
     path
 }
 
-fn target(size: u64) -> Target {
-    Target {
-        p2v: String::new(),
-        hostname: String::new(),
-        instance: None,
-        hypervisor: Hypervisor::Kvm,
-        boot: BootMode::Bios,
-        ram_booted: true,
-        memory: 0,
-        memory_available: 0,
-        processors: 1,
-        disks: vec![TargetDisk {
-            device: "/dev/vda".to_owned(),
-            size,
-            sector_size: 512,
-            in_use: None,
-            holds: Vec::new(),
-            plan_id: None,
-            begun_from: None,
-        }],
-        nics: Vec::new(),
-        missing_tools: Vec::new(),
-        at_work: None,
-        filesystems: Vec::new(),
-    }
-}
-
 /// Does what an agent does, on an image.
 fn carry_out(plan: &Plan, size: u64) {
-    let image = tempfile::NamedTempFile::new().unwrap();
-    image.as_file().set_len(size).unwrap();
+    let image = p2v_testing::image(size);
     let planned = &plan.disks[0];
     let table = planned.table.as_ref().unwrap();
     table.write(image.path()).unwrap();
@@ -165,9 +111,7 @@ fn carry_out(plan: &Plan, size: u64) {
 
 #[test]
 fn a_disk_that_was_inspected_is_planned_and_made() {
-    if !root_or_skip() {
-        return;
-    }
+    p2v_testing::need_private_mounts!();
     let directory = tempfile::tempdir().unwrap();
     let path = machine(directory.path());
     let open = OpenSource::open(&[path]).unwrap();
