@@ -8,10 +8,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nix::mount::MsFlags;
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use p2v_sys::loopdev::Extent;
 use p2v_sys::{Cmd, LoopDevice, Mount};
+use p2v_tests::entry_points::Running;
 use p2v_tests::image::{self, MountedPart};
 use p2v_tests::{Instance, Lab, MIB, need_root};
 
@@ -49,9 +49,7 @@ fn killed_while_a_disk_without_partitions_is_filled() {
 /// Kills imports of a disk onto one of another size, both in MiB.
 fn killed(name: &str, table: &str, kind: &str, size: u64, other: u64) {
     // Nobody else's new namespace keeps what is mounted here.
-    unshare(CloneFlags::CLONE_NEWNS).unwrap();
-    let (none, flags) = (None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE);
-    nix::mount::mount(none, "/", none, flags, none).unwrap();
+    p2v_testing::private_mounts();
     let lab = Lab::with_own_cache(&format!("import-{name}")).unwrap();
     let old = lab.disk("old.img", size * MIB).unwrap();
     fill(&lab, &old, table, kind);
@@ -60,21 +58,66 @@ fn killed(name: &str, table: &str, kind: &str, size: u64, other: u64) {
     let file = File::create(&stream).unwrap();
     let exported = lab.export(&Instance::new(NAME, &old), file).unwrap();
     exported.assert_success();
-    let new = lab.disk("new.img", other * MIB).unwrap();
-    let import = || {
-        let stream = File::open(&stream).unwrap();
-        lab.start_import(&Instance::new(NAME, &new), stream)
-            .unwrap()
+    let import = Import {
+        disk: lab.disk("new.img", other * MIB).unwrap(),
+        stream,
+        content,
+        shrinks: other < size,
+        lab,
     };
     // The second one: the first also waits for what nobody has read yet.
-    import().finish(LONGEST).unwrap().assert_success();
-    let whole = import().finish(LONGEST).unwrap().assert_success().took;
-    assert_eq!(self::content(&lab, &new).as_ref(), Some(&content));
-    let bytes = std::fs::read(&stream).unwrap();
+    import.succeed();
+    let whole = import.succeed();
     for place in 1..=PLACES {
-        let mut running = lab
-            .start_import(&Instance::new(NAME, &new), Stdio::piped())
-            .unwrap();
+        import.kill_at(place);
+    }
+    import.kill_around(name, whole);
+    import.succeed();
+    let cache: Vec<PathBuf> = names(import.lab.cache_dir());
+    assert!(cache.is_empty(), "left in the cache: {cache:?}");
+}
+
+/// Names and hashes of all files.
+type Files = Vec<(PathBuf, blake3::Hash)>;
+
+/// A stream, and the disk that gets what is in it.
+struct Import {
+    lab: Lab,
+    stream: PathBuf,
+    disk: PathBuf,
+    /// What the stream's disk holds.
+    content: Files,
+    /// The new disk is smaller.
+    shrinks: bool,
+}
+
+impl Import {
+    fn start(&self) -> Running {
+        let stream = File::open(&self.stream).unwrap();
+        self.start_from(stream.into())
+    }
+
+    fn start_from(&self, input: Stdio) -> Running {
+        let instance = Instance::new(NAME, &self.disk);
+        self.lab.start_import(&instance, input).unwrap()
+    }
+
+    fn found(&self) -> Option<Files> {
+        content(&self.lab, &self.disk)
+    }
+
+    /// Returns how long it took.
+    fn succeed(&self) -> Duration {
+        let outcome = self.start().finish(LONGEST).unwrap();
+        let took = outcome.assert_success().took;
+        assert_eq!(self.found().as_ref(), Some(&self.content));
+        took
+    }
+
+    /// With no more of the stream than to there, of [`PLACES`].
+    fn kill_at(&self, place: usize) {
+        let bytes = std::fs::read(&self.stream).unwrap();
+        let mut running = self.start_from(Stdio::piped());
         let mut input = running.child.stdin.take().unwrap();
         let given = bytes.len() * place / (PLACES + 1);
         input.write_all(&bytes[..given]).unwrap();
@@ -83,34 +126,34 @@ fn killed(name: &str, table: &str, kind: &str, size: u64, other: u64) {
         let outcome = running.finish(LONGEST).unwrap();
         assert_eq!(outcome.signal(), Some(Signal::SIGKILL as i32), "{place}");
         drop(input);
-        lab.assert_nothing_left();
+        self.lab.assert_nothing_left();
         // What shrinks is made ready beside the disk, which stays as it was.
-        let untouched = (other < size).then_some(&content);
-        let found = self::content(&lab, &new);
+        let untouched = self.shrinks.then_some(&self.content);
+        let found = self.found();
         assert!(
             found.is_none() || found.as_ref() == untouched,
             "after {place} of {PLACES}"
         );
     }
-    let (mut in_time, mut complete) = (0, 0);
-    for time in 1..=TIMES {
-        let running = import();
-        std::thread::sleep(whole * (TIMES + time) / (2 * TIMES));
-        // It may have ended by now; then it must have succeeded.
-        let _ = running.signal(Signal::SIGKILL);
-        let outcome = running.finish(LONGEST).unwrap();
-        lab.assert_nothing_left();
-        in_time += u32::from(outcome.signal().is_some());
-        if let Some(found) = self::content(&lab, &new) {
-            assert_eq!(found, content, "at {time} of {TIMES}");
-            complete += 1;
+
+    /// [`TIMES`] times around the end, which comes after `whole`.
+    fn kill_around(&self, name: &str, whole: Duration) {
+        let (mut in_time, mut complete) = (0, 0);
+        for time in 1..=TIMES {
+            let running = self.start();
+            std::thread::sleep(whole * (TIMES + time) / (2 * TIMES));
+            // It may have ended by now; then it must have succeeded.
+            let _ = running.signal(Signal::SIGKILL);
+            let outcome = running.finish(LONGEST).unwrap();
+            self.lab.assert_nothing_left();
+            in_time += u32::from(outcome.signal().is_some());
+            if let Some(found) = self.found() {
+                assert_eq!(found, self.content, "at {time} of {TIMES}");
+                complete += 1;
+            }
         }
+        println!("{name}: of the last, {in_time} killed in time, {complete} complete");
     }
-    println!("{name}: of the last, {in_time} killed in time, {complete} complete");
-    import().finish(LONGEST).unwrap().assert_success();
-    assert_eq!(self::content(&lab, &new), Some(content));
-    let cache: Vec<PathBuf> = names(lab.cache_dir());
-    assert!(cache.is_empty(), "left in the cache: {cache:?}");
 }
 
 /// The filesystem that the test is about: the last.
@@ -145,9 +188,9 @@ fn fill(lab: &Lab, disk: &Path, table: &str, kind: &str) {
     device.close().unwrap();
 }
 
-/// Names and hashes of all files; none if the disk would not boot. What would
+/// None if the disk would not boot. What would
 /// must be whole.
-fn content(lab: &Lab, disk: &Path) -> Option<Vec<(PathBuf, blake3::Hash)>> {
+fn content(lab: &Lab, disk: &Path) -> Option<Files> {
     let extent = main_extent(disk)?;
     let found = image::probe(disk, extent).unwrap();
     if found.kind.is_empty() {

@@ -170,48 +170,51 @@ fn links_within_the_root_are_followed_and_stay() {
     });
 }
 
+type Make = fn(&Path);
+
+/// What takes the place of a file, and a word of why it is left alone.
+const ODD: [(&str, Make, &str); 7] = [
+    (
+        "a FIFO",
+        |path| nix::unistd::mkfifo(path, Mode::S_IRWXU).unwrap(),
+        "not a regular file",
+    ),
+    (
+        "a device",
+        |path| device(path, SFlag::S_IFCHR),
+        "permission denied",
+    ),
+    (
+        "a disk",
+        |path| device(path, SFlag::S_IFBLK),
+        "permission denied",
+    ),
+    (
+        "a directory",
+        |path| std::fs::create_dir(path).unwrap(),
+        "not a regular file",
+    ),
+    ("a socket", |path| device(path, SFlag::S_IFSOCK), ""),
+    (
+        "a loop of links",
+        |path| symlink("hosts", path).unwrap(),
+        "symbolic link",
+    ),
+    (
+        "a huge file",
+        |path| {
+            let file = std::fs::File::create(path).unwrap();
+            file.set_len(20 << 30).unwrap();
+        },
+        "larger than 16 MiB",
+    ),
+];
+
 #[test]
 fn files_that_are_no_files() {
     need_root!();
     let ready = ready("odd-files", "ext4", 64 * MIB);
-    type Make = fn(&Path);
-    let odd: [(&str, Make, &str); 7] = [
-        (
-            "a FIFO",
-            |path| nix::unistd::mkfifo(path, Mode::S_IRWXU).unwrap(),
-            "not a regular file",
-        ),
-        (
-            "a device",
-            |path| device(path, SFlag::S_IFCHR),
-            "permission denied",
-        ),
-        (
-            "a disk",
-            |path| device(path, SFlag::S_IFBLK),
-            "permission denied",
-        ),
-        (
-            "a directory",
-            |path| std::fs::create_dir(path).unwrap(),
-            "not a regular file",
-        ),
-        ("a socket", |path| device(path, SFlag::S_IFSOCK), ""),
-        (
-            "a loop of links",
-            |path| symlink("hosts", path).unwrap(),
-            "symbolic link",
-        ),
-        (
-            "a huge file",
-            |path| {
-                let file = std::fs::File::create(path).unwrap();
-                file.set_len(20 << 30).unwrap();
-            },
-            "larger than 16 MiB",
-        ),
-    ];
-    for (what, make, words) in odd {
+    for (what, make, words) in ODD {
         let spoil = |top: &Path| replace(top, "etc/hosts", make);
         spoilt(&ready, spoil, |top, outcome| {
             outcome.assert_refused(&["etc/hosts", words]);

@@ -231,88 +231,95 @@ mod tests {
         }
     }
 
+    /// The status of a program that ended by itself.
+    const fn exit(code: i32) -> i32 {
+        code << 8
+    }
+
+    /// A status, the last line of its errors, whether the agent had spoken; then
+    /// whether that is a loss, and a word of what is said.
+    const ENDS: [(i32, &str, bool, bool, &str); 15] = [
+        (exit(0), "", false, false, "good"),
+        (
+            exit(255),
+            "root@web1: Permission denied (publickey).",
+            false,
+            false,
+            "authorized_keys",
+        ),
+        (
+            exit(255),
+            "Host key verification failed.",
+            false,
+            false,
+            "WARNING",
+        ),
+        (
+            exit(255),
+            "ssh: Could not resolve hostname web1: Name or service not known",
+            false,
+            false,
+            "no such host",
+        ),
+        (
+            exit(255),
+            "ssh: Could not resolve hostname web1: Temporary failure in name resolution",
+            false,
+            true,
+            "looked up",
+        ),
+        (
+            exit(255),
+            "ssh: connect to host web1 port 22: Connection refused",
+            false,
+            true,
+            "\"ready\"",
+        ),
+        (
+            exit(255),
+            "ssh: connect to host web1 port 22: No route to host",
+            false,
+            true,
+            "no way",
+        ),
+        (
+            exit(255),
+            "kex_exchange_identification: Connection closed by remote host",
+            false,
+            true,
+            "SSH server",
+        ),
+        (exit(255), "", false, true, "broke"),
+        // What an agent made ssh say means nothing once it has spoken.
+        (
+            exit(255),
+            "Permission denied (publickey).",
+            true,
+            true,
+            "broke",
+        ),
+        (
+            exit(127),
+            "bash: line 1: p2v: command not found",
+            false,
+            false,
+            "no p2v",
+        ),
+        (
+            exit(1),
+            "p2v: error: opening /dev/vda: busy",
+            true,
+            false,
+            "web1:22: opening /dev/vda: busy",
+        ),
+        (exit(3), "", true, false, "ended with 3"),
+        (exit(137), "", true, true, "signal 9"),
+        (9, "", true, true, "signal 9"),
+    ];
+
     #[test]
     fn each_end_is_lost_or_not_and_says_what_to_do() {
-        let exit = |code: i32| code << 8;
-        let table = [
-            (exit(0), "", false, false, "good"),
-            (
-                exit(255),
-                "root@web1: Permission denied (publickey).",
-                false,
-                false,
-                "authorized_keys",
-            ),
-            (
-                exit(255),
-                "Host key verification failed.",
-                false,
-                false,
-                "WARNING",
-            ),
-            (
-                exit(255),
-                "ssh: Could not resolve hostname web1: Name or service not known",
-                false,
-                false,
-                "no such host",
-            ),
-            (
-                exit(255),
-                "ssh: Could not resolve hostname web1: Temporary failure in name resolution",
-                false,
-                true,
-                "looked up",
-            ),
-            (
-                exit(255),
-                "ssh: connect to host web1 port 22: Connection refused",
-                false,
-                true,
-                "\"ready\"",
-            ),
-            (
-                exit(255),
-                "ssh: connect to host web1 port 22: No route to host",
-                false,
-                true,
-                "no way",
-            ),
-            (
-                exit(255),
-                "kex_exchange_identification: Connection closed by remote host",
-                false,
-                true,
-                "SSH server",
-            ),
-            (exit(255), "", false, true, "broke"),
-            // What an agent made ssh say means nothing once it has spoken.
-            (
-                exit(255),
-                "Permission denied (publickey).",
-                true,
-                true,
-                "broke",
-            ),
-            (
-                exit(127),
-                "bash: line 1: p2v: command not found",
-                false,
-                false,
-                "no p2v",
-            ),
-            (
-                exit(1),
-                "p2v: error: opening /dev/vda: busy",
-                true,
-                false,
-                "web1:22: opening /dev/vda: busy",
-            ),
-            (exit(3), "", true, false, "ended with 3"),
-            (exit(137), "", true, true, "signal 9"),
-            (9, "", true, true, "signal 9"),
-        ];
-        for (status, tail, up, lost, words) in table {
+        for (status, tail, up, lost, words) in ENDS {
             let (found, text) = judged(status, tail, up);
             assert_eq!(found, lost, "{status} {tail}: {text}");
             assert!(text.contains(words), "{status} {tail}: {text}");

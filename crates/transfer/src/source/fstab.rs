@@ -113,63 +113,74 @@ impl Entry {
 mod tests {
     use super::*;
 
+    /// A line and its fields.
+    type Line = (
+        &'static str,
+        &'static str,
+        Option<&'static str>,
+        &'static str,
+        &'static str,
+    );
+
+    const LINES: [Line; 11] = [
+        (
+            "UUID=a / ext4 ro,x 0 1",
+            "UUID=a",
+            Some("/"),
+            "ext4",
+            "ro,x",
+        ),
+        ("UUID=a /", "UUID=a", Some("/"), "auto", "defaults"),
+        (
+            "UUID=a\t/home\txfs",
+            "UUID=a",
+            Some("/home"),
+            "xfs",
+            "defaults",
+        ),
+        (
+            "  UUID=a /a\\040b/ auto  ",
+            "UUID=a",
+            Some("/a b"),
+            "auto",
+            "defaults",
+        ),
+        (
+            "/dev/sda2 none swap sw 0 0",
+            "/dev/sda2",
+            None,
+            "swap",
+            "sw",
+        ),
+        ("/dev/sda2 swap swap", "/dev/sda2", None, "swap", "defaults"),
+        (
+            "LABEL=x //boot/./efi/ vfat",
+            "LABEL=x",
+            Some("/boot/efi"),
+            "vfat",
+            "defaults",
+        ),
+        (
+            "LABEL=x /../../etc ext4",
+            "LABEL=x",
+            None,
+            "ext4",
+            "defaults",
+        ),
+        ("proc proc proc", "proc", None, "proc", "defaults"),
+        ("UUID=a / ext4 ro # x", "UUID=a", Some("/"), "ext4", "ro"),
+        (
+            "UUID=a /\u{fffd} ext4\r",
+            "UUID=a",
+            Some("/\u{fffd}"),
+            "ext4",
+            "defaults",
+        ),
+    ];
+
     #[test]
     fn lines_of_any_number_of_fields() {
-        for (line, spec, path, kind, options) in [
-            (
-                "UUID=a / ext4 ro,x 0 1",
-                "UUID=a",
-                Some("/"),
-                "ext4",
-                "ro,x",
-            ),
-            ("UUID=a /", "UUID=a", Some("/"), "auto", "defaults"),
-            (
-                "UUID=a\t/home\txfs",
-                "UUID=a",
-                Some("/home"),
-                "xfs",
-                "defaults",
-            ),
-            (
-                "  UUID=a /a\\040b/ auto  ",
-                "UUID=a",
-                Some("/a b"),
-                "auto",
-                "defaults",
-            ),
-            (
-                "/dev/sda2 none swap sw 0 0",
-                "/dev/sda2",
-                None,
-                "swap",
-                "sw",
-            ),
-            ("/dev/sda2 swap swap", "/dev/sda2", None, "swap", "defaults"),
-            (
-                "LABEL=x //boot/./efi/ vfat",
-                "LABEL=x",
-                Some("/boot/efi"),
-                "vfat",
-                "defaults",
-            ),
-            (
-                "LABEL=x /../../etc ext4",
-                "LABEL=x",
-                None,
-                "ext4",
-                "defaults",
-            ),
-            ("proc proc proc", "proc", None, "proc", "defaults"),
-            ("UUID=a / ext4 ro # x", "UUID=a", Some("/"), "ext4", "ro"),
-            (
-                "UUID=a /\u{fffd} ext4\r",
-                "UUID=a",
-                Some("/\u{fffd}"),
-                "ext4",
-                "defaults",
-            ),
-        ] {
+        for (line, spec, path, kind, options) in LINES {
             let found = parse(line);
             assert_eq!(found.len(), 1, "{line}");
             let options: Vec<String> = options.split(',').map(str::to_owned).collect();

@@ -44,18 +44,11 @@ fn contents_arrive_and_the_disk_remembers() {
     assert_eq!(prepared.complete.concat(), good.volume);
     let sent = bench.send(&good, source.path()).unwrap();
     assert_eq!(sent.bytes_sent, 0);
-    // Of what was last written to a disk without power nobody knows whether it
-    // is on it: right in size and time, but zeros.
-    let file = bench.volume(0, 1).join("etc/fstab");
-    let time = std::fs::metadata(&file).unwrap().modified().unwrap();
-    std::fs::write(&file, [0; 4]).unwrap();
-    let options = std::fs::File::options().write(true).open(&file).unwrap();
-    options.set_modified(time).unwrap();
-    drop(options);
-    bench.power_off();
+    lose_power_before_the_contents_are_on_the_disk(&bench);
     bench.ask::<Prepared>(bench.prepare(&plan, false)).unwrap();
     assert_eq!(bench.send(&good, source.path()).unwrap().bytes_sent, 4);
-    assert_eq!(std::fs::read(&file).unwrap(), b"text");
+    let there = std::fs::read(bench.volume(0, 1).join("etc/fstab")).unwrap();
+    assert_eq!(there, b"text");
     // What is being filled again is not complete until it is.
     let full = source.path().join("large");
     std::fs::write(&full, vec![1; 220 << 20]).unwrap();
@@ -70,4 +63,16 @@ fn contents_arrive_and_the_disk_remembers() {
         p2v_sys::Mount::of_program(&point).close().unwrap();
     }
     refused(&good, "it is not mounted");
+}
+
+/// Of what was last written to a disk without power nobody knows whether it is on
+/// it: right in size and time, but zeros.
+fn lose_power_before_the_contents_are_on_the_disk(bench: &Bench) {
+    let path = bench.volume(0, 1).join("etc/fstab");
+    let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+    std::fs::write(&path, [0; 4]).unwrap();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(time).unwrap();
+    drop(file);
+    bench.power_off();
 }

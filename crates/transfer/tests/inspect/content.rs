@@ -1,7 +1,7 @@
 //! Each kind of table and filesystem.
 
 use super::image::*;
-use p2v_transfer::source::Content;
+use p2v_transfer::source::{Content, System};
 
 const MIXED: &str = "label: dos\nlabel-id: 0x1234abcd\n\
     start=2048, size=262144, type=83, bootable\n\
@@ -9,6 +9,20 @@ const MIXED: &str = "label: dos\nlabel-id: 0x1234abcd\n\
     start=266240, size=65536, type=82\n\
     start=333824, size=786432, type=83\n\
     start=1122304, size=131072, type=83\n";
+
+const EVERY_NOTATION: &str = "# <file system> <mount point> <type>\n\
+    proc /proc proc\n\
+    UUID=11111111-2222-3333-4444-5555555555AA / ext4 errors=remount-ro 0 1\n\
+    LABEL=home /home xfs\n\
+    PARTUUID=1234abcd-07 /srv/a\\040b/ auto defaults\n\
+    /srv/a\\040b /export none bind 0 0\n\
+    LABEL=pages none swap sw 0 0\n\
+    /swap\\040file none swap sw 0 0\n\
+    nas:/x /mnt nfs defaults 0 0\n\
+    tmpfs /tmp tmpfs size=1G\n\
+    /dev/sr0 /media/cdrom0 udf,iso9660 user,noauto 0 0\n\
+    LABEL=elsewhere /backup ext4 nofail\n\
+    alone\n";
 
 #[test]
 fn logical_partitions_with_every_notation_of_fstab() {
@@ -19,20 +33,7 @@ fn logical_partitions_with_every_notation_of_fstab() {
         .make(5, "mkswap", &["-q", "-L", "pages"])
         .make(6, "mkfs.xfs", &["-q", "-L", "home"])
         .make(7, "mkfs.ext3", &["-q"]);
-    let fstab = "# <file system> <mount point> <type>\n\
-        proc /proc proc\n\
-        UUID=11111111-2222-3333-4444-5555555555AA / ext4 errors=remount-ro 0 1\n\
-        LABEL=home /home xfs\n\
-        PARTUUID=1234abcd-07 /srv/a\\040b/ auto defaults\n\
-        /srv/a\\040b /export none bind 0 0\n\
-        LABEL=pages none swap sw 0 0\n\
-        /swap\\040file none swap sw 0 0\n\
-        nas:/x /mnt nfs defaults 0 0\n\
-        tmpfs /tmp tmpfs size=1G\n\
-        /dev/sr0 /media/cdrom0 udf,iso9660 user,noauto 0 0\n\
-        LABEL=elsewhere /backup ext4 nofail\n\
-        alone\n";
-    image.fill(1, "ext4", "", |root| system(root, fstab));
+    image.fill(1, "ext4", "", |root| system(root, EVERY_NOTATION));
     let source = image.inspected();
     assert_eq!(source.obstacles, [""; 0]);
     assert_told(&source.remarks, "mounts LABEL=elsewhere on /backup");
@@ -58,7 +59,10 @@ fn logical_partitions_with_every_notation_of_fstab() {
     ] {
         assert!(has_name(area(&source, 1), name), "{name}");
     }
-    let system = &source.system;
+    check_system(&source.system);
+}
+
+fn check_system(system: &System) {
     assert_eq!(system.hostname.as_deref(), Some("oldbox"));
     assert_eq!(system.distribution.as_deref(), Some("debian"));
     assert_eq!(

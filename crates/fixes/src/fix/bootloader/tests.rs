@@ -20,79 +20,87 @@ fn planned(machine_text: &str, files: &[&str]) -> (Vec<String>, Vec<String>) {
 }
 
 /// The machine, its programs, more files, the commands.
-type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a [&'a str]);
+type Case = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+const DEBIAN: &[&str] = &[
+    "usr/sbin/grub-install",
+    "usr/sbin/grub-mkconfig",
+    "usr/sbin/update-grub",
+];
+
+const RED_HAT: &[&str] = &["usr/sbin/grub2-install", "usr/sbin/grub2-mkconfig"];
+
+const CASES: [Case; 7] = [
+    (
+        BIOS,
+        DEBIAN,
+        &["usr/lib/grub/i386-pc/x.mod"],
+        &[
+            "/usr/sbin/grub-install --recheck /dev/vda",
+            "/usr/sbin/update-grub",
+        ],
+    ),
+    (
+        BIOS,
+        RED_HAT,
+        &["usr/lib/grub/i386-pc/x.mod"],
+        &[
+            "/usr/sbin/grub2-install --recheck /dev/vda",
+            "/usr/sbin/grub2-mkconfig -o /boot/grub2/grub.cfg",
+        ],
+    ),
+    (
+        BIOS,
+        &["usr/sbin/grub2-install"],
+        &["usr/share/grub2/i386-pc/x.mod"],
+        &["/usr/sbin/grub2-install --recheck /dev/vda"],
+    ),
+    (
+        BIOS,
+        &["sbin/grub-install"],
+        &["boot/grub/menu.lst"],
+        &["/sbin/grub-install /dev/vda"],
+    ),
+    (
+        EFI,
+        DEBIAN,
+        &["usr/lib/grub/x86_64-efi/x.mod"],
+        &[
+            "/usr/sbin/grub-install --target=x86_64-efi --efi-directory=/boot/efi --removable --no-nvram --recheck",
+            "/usr/sbin/update-grub",
+        ],
+    ),
+    (
+        EFI,
+        RED_HAT,
+        &[
+            "boot/efi/EFI/BOOT/BOOTX64.EFI",
+            "boot/efi/EFI/centos/grub.cfg",
+        ],
+        &["/usr/sbin/grub2-mkconfig -o /boot/efi/EFI/centos/grub.cfg"],
+    ),
+    (
+        BIOS,
+        &["usr/bin/extlinux"],
+        &[
+            "boot/extlinux/extlinux.conf",
+            "usr/lib/syslinux/mbr/mbr.bin",
+        ],
+        &[
+            "/usr/bin/extlinux --install /boot/extlinux",
+            "dd if=/usr/lib/syslinux/mbr/mbr.bin of=/dev/vda bs=440 count=1 conv=notrunc",
+        ],
+    ),
+];
 
 #[test]
 fn each_distributions_tools() {
-    let debian = [
-        "usr/sbin/grub-install",
-        "usr/sbin/grub-mkconfig",
-        "usr/sbin/update-grub",
-    ];
-    let red_hat = ["usr/sbin/grub2-install", "usr/sbin/grub2-mkconfig"];
-    let cases: [Case; 7] = [
-        (
-            BIOS,
-            &debian,
-            &["usr/lib/grub/i386-pc/x.mod"],
-            &[
-                "/usr/sbin/grub-install --recheck /dev/vda",
-                "/usr/sbin/update-grub",
-            ],
-        ),
-        (
-            BIOS,
-            &red_hat,
-            &["usr/lib/grub/i386-pc/x.mod"],
-            &[
-                "/usr/sbin/grub2-install --recheck /dev/vda",
-                "/usr/sbin/grub2-mkconfig -o /boot/grub2/grub.cfg",
-            ],
-        ),
-        (
-            BIOS,
-            &["usr/sbin/grub2-install"],
-            &["usr/share/grub2/i386-pc/x.mod"],
-            &["/usr/sbin/grub2-install --recheck /dev/vda"],
-        ),
-        (
-            BIOS,
-            &["sbin/grub-install"],
-            &["boot/grub/menu.lst"],
-            &["/sbin/grub-install /dev/vda"],
-        ),
-        (
-            EFI,
-            &debian,
-            &["usr/lib/grub/x86_64-efi/x.mod"],
-            &[
-                "/usr/sbin/grub-install --target=x86_64-efi --efi-directory=/boot/efi --removable --no-nvram --recheck",
-                "/usr/sbin/update-grub",
-            ],
-        ),
-        (
-            EFI,
-            &red_hat,
-            &[
-                "boot/efi/EFI/BOOT/BOOTX64.EFI",
-                "boot/efi/EFI/centos/grub.cfg",
-            ],
-            &["/usr/sbin/grub2-mkconfig -o /boot/efi/EFI/centos/grub.cfg"],
-        ),
-        (
-            BIOS,
-            &["usr/bin/extlinux"],
-            &[
-                "boot/extlinux/extlinux.conf",
-                "usr/lib/syslinux/mbr/mbr.bin",
-            ],
-            &[
-                "/usr/bin/extlinux --install /boot/extlinux",
-                "dd if=/usr/lib/syslinux/mbr/mbr.bin of=/dev/vda bs=440 count=1 conv=notrunc",
-            ],
-        ),
-    ];
-    for (machine, programs, files, expected) in cases {
+    for (machine, programs, files, expected) in CASES {
         let (steps, obstacles) = planned(machine, &[programs, files].concat());
         assert_eq!(steps, expected);
         assert!(obstacles.is_empty());

@@ -14,82 +14,85 @@ fn a_derived_plan_has_no_faults() {
     }
 }
 
+type Spoil = fn(&mut Plan);
+
+/// What is said of a plan that is spoilt so.
+const FAULTS: [(&str, Spoil); 23] = [
+    ("of version 2", |plan| plan.version = 2),
+    ("no disks", |plan| plan.disks.clear()),
+    ("planned twice", |plan| {
+        plan.disks.push(plan.disks[0].clone())
+    }),
+    ("no such disk; it has /dev/vda", |plan| {
+        plan.disks[0].device = "/dev/vdx".into()
+    }),
+    ("for a disk of 60 GiB", |plan| plan.disks[0].size = 60 * GIB),
+    ("no disk /dev/sdz", |plan| {
+        plan.disks[0].source = "/dev/sdz".into()
+    }),
+    ("is no kind of partition table", |plan| {
+        plan.disks[0].table.as_mut().unwrap().label = "bsd".to_owned();
+    }),
+    ("sectors of 4096 bytes", |plan| {
+        plan.disks[0].table.as_mut().unwrap().sector_size = 4096;
+    }),
+    ("lie in each other", |plan| {
+        plan.disks[0].table.as_mut().unwrap().partitions[1].start -= 8;
+    }),
+    ("must lie between 1 MiB", |plan| {
+        plan.disks[0].table.as_mut().unwrap().partitions[0].start = 63;
+    }),
+    ("must lie between 1 MiB and 50 GiB", |plan| {
+        plan.disks[0].table.as_mut().unwrap().partitions[5].size = u64::MAX;
+    }),
+    ("partition 1 has no volume", |plan| {
+        drop(plan.disks[0].volumes.remove(0))
+    }),
+    ("no partition 7", |plan| plan.disks[0].volumes[0].number = 7),
+    ("has two volumes", |plan| {
+        plan.disks[0].volumes[0].number = 2
+    }),
+    ("extended and has a volume", |plan| {
+        plan.disks[0].volumes[0].number = 4
+    }),
+    ("another size than its volume", |plan| {
+        plan.disks[0].volumes[0].size += 512
+    }),
+    ("no such filesystem", |plan| {
+        plan.disks[0].volumes[0].source_start += 512
+    }),
+    ("neither moves it nor names it", |plan| {
+        plan.disks[0].volumes.remove(0);
+        plan.disks[0].table.as_mut().unwrap().partitions.remove(0);
+    }),
+    ("/ has two filesystems", |plan| {
+        plan.disks[0].volumes[0].mounts[0].path = "/".to_owned();
+    }),
+    ("is no mount point", |plan| {
+        plan.disks[0].volumes[0].mounts[0].path = "/x/../..".to_owned();
+    }),
+    ("is no option that a plan may have", |plan| {
+        let Fill::Files { format, .. } = &mut plan.disks[0].volumes[0].fill else {
+            panic!("no files");
+        };
+        format.options.extend(["-d".to_owned(), "/etc".to_owned()]);
+    }),
+    ("is copied as it is", |plan| {
+        plan.disks[0].volumes[3].size -= GIB;
+        plan.disks[0].table.as_mut().unwrap().partitions[4].size -= GIB / 512;
+    }),
+    ("give -i a smaller value", |plan| {
+        let Fill::Files { format, .. } = &mut plan.disks[0].volumes[0].fill else {
+            panic!("no files");
+        };
+        format.set("-i", "67108864");
+    }),
+];
+
 #[test]
 fn faults_of_an_edited_plan_are_found() {
-    type Spoil = fn(&mut Plan);
-    let cases: [(&str, Spoil); 23] = [
-        ("of version 2", |plan| plan.version = 2),
-        ("no disks", |plan| plan.disks.clear()),
-        ("planned twice", |plan| {
-            plan.disks.push(plan.disks[0].clone())
-        }),
-        ("no such disk; it has /dev/vda", |plan| {
-            plan.disks[0].device = "/dev/vdx".into()
-        }),
-        ("for a disk of 60 GiB", |plan| plan.disks[0].size = 60 * GIB),
-        ("no disk /dev/sdz", |plan| {
-            plan.disks[0].source = "/dev/sdz".into()
-        }),
-        ("is no kind of partition table", |plan| {
-            plan.disks[0].table.as_mut().unwrap().label = "bsd".to_owned();
-        }),
-        ("sectors of 4096 bytes", |plan| {
-            plan.disks[0].table.as_mut().unwrap().sector_size = 4096;
-        }),
-        ("lie in each other", |plan| {
-            plan.disks[0].table.as_mut().unwrap().partitions[1].start -= 8;
-        }),
-        ("must lie between 1 MiB", |plan| {
-            plan.disks[0].table.as_mut().unwrap().partitions[0].start = 63;
-        }),
-        ("must lie between 1 MiB and 50 GiB", |plan| {
-            plan.disks[0].table.as_mut().unwrap().partitions[5].size = u64::MAX;
-        }),
-        ("partition 1 has no volume", |plan| {
-            drop(plan.disks[0].volumes.remove(0))
-        }),
-        ("no partition 7", |plan| plan.disks[0].volumes[0].number = 7),
-        ("has two volumes", |plan| {
-            plan.disks[0].volumes[0].number = 2
-        }),
-        ("extended and has a volume", |plan| {
-            plan.disks[0].volumes[0].number = 4
-        }),
-        ("another size than its volume", |plan| {
-            plan.disks[0].volumes[0].size += 512
-        }),
-        ("no such filesystem", |plan| {
-            plan.disks[0].volumes[0].source_start += 512
-        }),
-        ("neither moves it nor names it", |plan| {
-            plan.disks[0].volumes.remove(0);
-            plan.disks[0].table.as_mut().unwrap().partitions.remove(0);
-        }),
-        ("/ has two filesystems", |plan| {
-            plan.disks[0].volumes[0].mounts[0].path = "/".to_owned();
-        }),
-        ("is no mount point", |plan| {
-            plan.disks[0].volumes[0].mounts[0].path = "/x/../..".to_owned();
-        }),
-        ("is no option that a plan may have", |plan| {
-            let Fill::Files { format, .. } = &mut plan.disks[0].volumes[0].fill else {
-                panic!("no files");
-            };
-            format.options.extend(["-d".to_owned(), "/etc".to_owned()]);
-        }),
-        ("is copied as it is", |plan| {
-            plan.disks[0].volumes[3].size -= GIB;
-            plan.disks[0].table.as_mut().unwrap().partitions[4].size -= GIB / 512;
-        }),
-        ("give -i a smaller value", |plan| {
-            let Fill::Files { format, .. } = &mut plan.disks[0].volumes[0].fill else {
-                panic!("no files");
-            };
-            format.set("-i", "67108864");
-        }),
-    ];
     let (_, source, target) = sound();
-    for (said, spoil) in cases {
+    for (said, spoil) in FAULTS {
         let (mut plan, ..) = sound();
         spoil(&mut plan);
         let faults = plan.faults(&source, &target).join("\n");
