@@ -57,6 +57,18 @@ pub fn edit<T>(
     Ok(result)
 }
 
+/// Unpacks a system's files, but for those in /dev, which a kernel makes.
+pub fn unpack(archive: &Path, top: &Path) -> Result<()> {
+    Cmd::new("tar", format!("unpacking {}", archive.display()))
+        .args(["--extract", "--numeric-owner"])
+        .args(["--xattrs", "--xattrs-include=*"])
+        .args(["--exclude=./dev/*", "--file"])
+        .arg(archive)
+        .arg("--directory")
+        .arg(top)
+        .run()
+}
+
 /// What names a machine, with the oddities that must stay.
 pub fn hosts(full: &str, short: &str) -> Vec<u8> {
     let mut text = format!(

@@ -95,18 +95,7 @@ pub fn make(disk: &Path, layout: &Layout, key: &str) -> Result<Vec<String>> {
 }
 
 fn fill(top: &Path, archive: &Path, key: &str) -> Result<Vec<String>> {
-    Cmd::new("tar", "unpacking a system")
-        .args([
-            "--extract",
-            "--numeric-owner",
-            "--xattrs",
-            "--xattrs-include=*",
-        ])
-        .args(["--exclude=./dev/*", "--file"])
-        .arg(archive)
-        .arg("--directory")
-        .arg(top)
-        .run()?;
+    guest::unpack(archive, top)?;
     for (path, text) in SETTINGS {
         write(&top.join(path), text)?;
     }

@@ -234,7 +234,7 @@ fn what_is_not_looked_into_is_named() {
         "inside the instance",
     ]);
     write_at(&disk, at(2).offset, &[0; 8]);
-    let lvm = lvm_label();
+    let lvm = p2v_testing::signature::lvm_label();
     write_at(&disk, at(2).offset + 512, &lvm);
     let outcome = lab.rename(&instance, OLD).unwrap();
     outcome.assert_refused(&["partition 2", "a physical volume of LVM"]);
@@ -250,23 +250,6 @@ fn write_at(disk: &Path, offset: u64, bytes: &[u8]) {
     use std::os::unix::fs::FileExt;
     let file = std::fs::File::options().write(true).open(disk).unwrap();
     file.write_all_at(bytes, offset).unwrap();
-}
-
-/// The second sector of a physical volume, with its checksum.
-fn lvm_label() -> Vec<u8> {
-    let mut label = vec![0; 512];
-    label[..8].copy_from_slice(b"LABELONE");
-    label[8] = 1;
-    label[20] = 32;
-    label[24..32].copy_from_slice(b"LVM2 001");
-    label[32..64].copy_from_slice(b"abcdefghijklmnopqrstuvwxyz012345");
-    let crc = label[20..].iter().fold(0xf597_a6cf_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
-        })
-    });
-    label[16..20].copy_from_slice(&crc.to_le_bytes());
-    label
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! What the tests of every crate share: skips that are seen, mounts that nobody
-//! else sees, directories with room, trees that are hard to copy and the words
-//! to compare them by.
+//! else sees, directories with room, trees that are hard to copy, the words to
+//! compare them by, and signatures.
 //!
 //! For tests alone: it knows none of the product's crates, and none has it in
 //! its dependencies but for its tests. All of it panics where it fails.
 
 pub mod manifest;
+pub mod signature;
 pub mod tree;
 
 use std::path::Path;

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
@@ -46,4 +47,25 @@ pub fn special_files(top: &Path, links: u32) {
     node("socket", SFlag::S_IFSOCK, 0o755, 0);
     lchown(at("block"), Some(0), Some(6)).unwrap();
     fs::hard_link(at("pipe"), at("a/pipe-again")).unwrap();
+}
+
+/// Files of owners, modes and capabilities in `top` that not everybody can set.
+/// Needs root, and setcap.
+pub fn odd_modes(top: &Path) {
+    let at = |name: &str| top.join(name);
+    for (name, mode, user, group) in [
+        ("setuid", 0o4755, 0, 0),
+        ("setuid-other", 0o6711, 1000, 1001),
+        ("secret", 0o000, 33, 0),
+        ("read-only", 0o400, 4_000_000_000, 3_000_000_000),
+    ] {
+        fs::write(at(name), name).unwrap();
+        lchown(at(name), Some(user), Some(group)).unwrap();
+        fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::write(at("capable"), "ping").unwrap();
+    lchown(at("capable"), Some(5), Some(5)).unwrap();
+    let mut setcap = Command::new("setcap");
+    let status = setcap.arg("cap_net_raw+ep").arg(at("capable")).status();
+    assert!(status.unwrap().success(), "setcap");
 }

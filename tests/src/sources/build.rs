@@ -122,18 +122,7 @@ fn fill(recipe: &Recipe, root: &Path, disk: &Path, login: &str, dir: &Path) -> R
     let top = dir.join("root");
     std::fs::create_dir_all(&top).context("making a mount point")?;
     let mounted = mount_all(recipe, disk, &top)?;
-    Cmd::new("tar", format!("unpacking the source {}", recipe.name))
-        .args([
-            "--extract",
-            "--numeric-owner",
-            "--xattrs",
-            "--xattrs-include=*",
-        ])
-        .args(["--exclude=./dev/*", "--file"])
-        .arg(root)
-        .arg("--directory")
-        .arg(&top)
-        .run()?;
+    guest::unpack(root, &top)?;
     run_in(&top, "its setup", recipe.setup, login)?;
     run_in(&top, "every source's setup", EVERY, login)?;
     put_script(&top.join("finish"), FINISH)?;

@@ -21,6 +21,8 @@ mod kept;
 mod swap;
 mod xfs;
 
+pub use xfs::features as xfs_features;
+
 /// What a filesystem uses of its partition.
 #[derive(Debug)]
 pub struct Used {

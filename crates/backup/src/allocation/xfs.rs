@@ -18,6 +18,8 @@ mod group;
 mod log;
 mod superblock;
 
+pub use superblock::features;
+
 /// The bytes in use.
 pub fn used(window: &Window) -> Result<Used> {
     let superblock = check_log(window)?;

@@ -13,14 +13,13 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::compress::Packer;
-use crate::entry::shown;
 use crate::failure::Failure;
 use crate::frame::{Append, Cursor, Frame, FrameReader, Kind};
 use crate::queue::Queue;
-use crate::send::{Counters, Link, Wish, hello, is_zero, welcome};
+use crate::send::{Counters, Link, Wish, hello, is_zero, no_answer, outcome, welcome};
 use crate::{Compression, Difference, Progress, Watch};
 
 pub use answer::{answer, receive};
@@ -80,12 +79,7 @@ impl Sender<'_> {
                     self.done.store(true, Ordering::SeqCst);
                     return Ok(());
                 }
-                Kind::Failed => {
-                    let message = shown(&frame.unpacked()?);
-                    failure.said(anyhow!("the receiving side: {message}"));
-                    return Ok(());
-                }
-                _ => bail!("receiving: the other side sent what only a sender does"),
+                _ => return no_answer(frame, failure),
             }
         }
     }
@@ -232,11 +226,7 @@ fn run(
         link.run(&out, &failure);
         drop(link);
     });
-    match failure.take() {
-        Some(error) => Err(error),
-        None if sender.done.load(Ordering::SeqCst) => Ok(counters.now()),
-        None => bail!("the receiving side ended without a word"),
-    }
+    outcome(&failure, &sender.done, &counters)
 }
 
 /// Takes a frame of ranges, which must be in order and inside the device.

@@ -13,17 +13,16 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 
 use crate::batch::{Batch, FileRef};
 use crate::compress::Packer;
 use crate::dirs::{Dirs, Worker, open_to_read};
-use crate::entry::shown;
 use crate::exclude::Exclude;
 use crate::failure::Failure;
 use crate::frame::{Append, Frame, FrameReader, Kind};
 use crate::queue::{Queue, lock};
-use crate::send::{Counters, Link, THREADS, Wish, hello, welcome};
+use crate::send::{Counters, Link, THREADS, Wish, hello, no_answer, welcome};
 use crate::walk::Walk;
 use digest::digest;
 
@@ -100,12 +99,7 @@ pub fn listen(mut from: FrameReader<impl Read>, failure: &Failure) -> Result<Vec
     let frame = from.read(Vec::new())?;
     match frame.kind {
         Kind::Done => serde_json::from_slice(&frame.unpacked()?).context("receiving: what differs"),
-        Kind::Failed => {
-            let message = shown(&frame.unpacked()?);
-            failure.said(anyhow!("the receiving side: {message}"));
-            Ok(Vec::new())
-        }
-        _ => bail!("receiving: the other side sent what only a sender does"),
+        _ => no_answer(frame, failure).map(|()| Vec::new()),
     }
 }
 

@@ -135,12 +135,7 @@ impl Sender<'_> {
                     self.done.store(true, Ordering::SeqCst);
                     return Ok(());
                 }
-                Kind::Failed => {
-                    let message = shown(&frame.unpacked()?);
-                    failure.said(anyhow!("the receiving side: {message}"));
-                    return Ok(());
-                }
-                _ => bail!("receiving: the other side sent what only a sender does"),
+                _ => return no_answer(frame, failure),
             }
         }
     }
@@ -179,6 +174,35 @@ pub fn welcome(from: &mut FrameReader<impl Read>) -> Result<()> {
         Kind::Welcome => Ok(()),
         Kind::Failed => bail!("the receiving side: {}", shown(&frame.unpacked()?)),
         _ => bail!("receiving: the other side is no receiver"),
+    }
+}
+
+/// Takes a frame that is none of the answers that a sender waits for: the
+/// receiver's failure is kept.
+///
+/// # Errors
+/// It is not that either.
+pub fn no_answer(frame: Frame, failure: &Failure) -> Result<()> {
+    match frame.kind {
+        Kind::Failed => {
+            let message = shown(&frame.unpacked()?);
+            failure.said(anyhow!("the receiving side: {message}"));
+            Ok(())
+        }
+        _ => bail!("receiving: the other side sent what only a sender does"),
+    }
+}
+
+/// What a sender comes to whose threads have ended: the receiver must have said
+/// that it is `done`.
+///
+/// # Errors
+/// The first failure, or the receiver said nothing.
+pub fn outcome(failure: &Failure, done: &AtomicBool, counters: &Counters) -> Result<Progress> {
+    match failure.take() {
+        Some(error) => Err(error),
+        None if done.load(Ordering::SeqCst) => Ok(counters.now()),
+        None => bail!("the receiving side ended without a word"),
     }
 }
 
@@ -248,9 +272,5 @@ pub fn send(
         link.run(&out, &failure);
         drop(link);
     });
-    match failure.take() {
-        Some(error) => Err(error),
-        None if sender.done.load(Ordering::SeqCst) => Ok(counters.now()),
-        None => bail!("the receiving side ended without a word"),
-    }
+    outcome(&failure, &sender.done, &counters)
 }

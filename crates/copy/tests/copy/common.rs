@@ -2,7 +2,7 @@
 //! threads, and rsync as the judge.
 
 use std::fs;
-use std::os::unix::fs::{FileExt, PermissionsExt, lchown};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -117,22 +117,10 @@ fn contents(top: &Path) {
 
 fn attributes(top: &Path) {
     let at = |name: &str| top.join(name);
-    for (name, mode, user, group) in [
-        ("setuid", 0o4755, 0, 0),
-        ("setuid-other", 0o6711, 1000, 1001),
-        ("secret", 0o000, 33, 0),
-        ("read-only", 0o400, 4_000_000_000, 3_000_000_000),
-    ] {
-        fs::write(at(name), name).unwrap();
-        lchown(at(name), Some(user), Some(group)).unwrap();
-        fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
-    }
+    tree::odd_modes(top);
     fs::create_dir(at("sticky")).unwrap();
     fs::set_permissions(at("sticky"), fs::Permissions::from_mode(0o3777)).unwrap();
     fs::write(at("sticky/file"), "in a directory with a group").unwrap();
-    fs::write(at("capable"), "ping").unwrap();
-    lchown(at("capable"), Some(5), Some(5)).unwrap();
-    run("setcap", &["cap_net_raw+ep"], &at("capable"));
     let set = |name: &str, attribute: &str, value: &[u8]| {
         xattr::set(at(name), attribute, value).unwrap();
     };

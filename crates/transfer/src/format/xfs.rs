@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use p2v_backup::allocation::fields::BigEndian;
+use p2v_backup::allocation::{self, fields::BigEndian};
 use p2v_backup::window::Window;
 use p2v_sys::Cmd;
 
@@ -71,13 +71,6 @@ const SINCE: [(&str, Version); 9] = [
 /// Smaller ones are made only when it is insisted on.
 const SMALL: u64 = 300 << 20;
 const REFUSES_SMALL: Version = (5, 19);
-
-/// ro_compat: finobt, rmapbt, reflink, inobtcount
-const KNOWN_READ_ONLY: u32 = 0xf;
-/// ftype, sparse inodes, meta_uuid, bigtime, needs repair, nrext64, exchange,
-/// parent pointers
-const KNOWN_INCOMPATIBLE: u32 = 0xff;
-const NEEDS_REPAIR: u32 = 0x10;
 
 /// What mkfs.xfs must be told.
 pub fn options(window: &Window) -> Result<Vec<String>> {
@@ -159,21 +152,7 @@ fn version_four(fields: BigEndian, version: u16) -> Result<Own> {
 }
 
 fn version_five(fields: BigEndian) -> Result<Own> {
-    let (read_only, incompatible) = (fields.u32(212)?, fields.u32(216)?);
-    let unknown = (
-        read_only & !KNOWN_READ_ONLY,
-        incompatible & !KNOWN_INCOMPATIBLE,
-    );
-    ensure!(
-        unknown == (0, 0),
-        "it has features that are not known (ro_compat {:#x}, incompat {:#x})",
-        unknown.0,
-        unknown.1
-    );
-    ensure!(
-        incompatible & NEEDS_REPAIR == 0,
-        "it needs repair: run xfs_repair on it"
-    );
+    let (read_only, incompatible) = allocation::xfs_features(fields)?;
     let bit = |set: u32, bit: u32| u8::from(set & bit != 0);
     Ok(Own {
         metadata: format!(

@@ -174,22 +174,8 @@ fn luks() -> Vec<u8> {
     bytes
 }
 
-/// A label in the second sector, with LVM's own start of the CRC-32.
 fn lvm() -> Vec<u8> {
-    let mut bytes = vec![0; 1024];
-    let label = &mut bytes[512..];
-    label[..8].copy_from_slice(b"LABELONE");
-    label[8] = 1;
-    label[20] = 32;
-    label[24..32].copy_from_slice(b"LVM2 001");
-    label[32..64].copy_from_slice(b"abcdefghijklmnopqrstuvwxyz012345");
-    let crc = label[20..].iter().fold(0xf597_a6cf_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 }
-        })
-    });
-    label[16..20].copy_from_slice(&crc.to_le_bytes());
-    bytes
+    [[0; 512], p2v_testing::signature::lvm_label()].concat()
 }
 
 /// A superblock of version 1.2, which lies 4 KiB from the start.

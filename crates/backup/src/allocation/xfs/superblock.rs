@@ -125,10 +125,24 @@ impl Superblock {
 
 /// Checks the features, and returns the name that structures have.
 fn version_five(fields: BigEndian) -> Result<[u8; 16]> {
-    let (read_only, incompatible) = (fields.u32(212)?, fields.u32(216)?);
+    let (_, incompatible) = features(fields)?;
+    fields.bytes(if incompatible & META_UUID == 0 {
+        32
+    } else {
+        248
+    })
+}
+
+/// The features of a superblock of version 5: those that a reader may ignore, and
+/// those that it must know.
+///
+/// # Errors
+/// One is unknown here, or the filesystem needs repair.
+pub fn features(superblock: BigEndian) -> Result<(u32, u32)> {
+    let (read_only, incompatible) = (superblock.u32(212)?, superblock.u32(216)?);
     ensure!(
         incompatible & NEEDS_REPAIR == 0,
-        "it needs repair: run xfs_repair"
+        "it needs repair: run xfs_repair on it"
     );
     let unknown = (
         read_only & !KNOWN_READ_ONLY,
@@ -140,9 +154,5 @@ fn version_five(fields: BigEndian) -> Result<[u8; 16]> {
         unknown.0,
         unknown.1
     );
-    fields.bytes(if incompatible & META_UUID == 0 {
-        32
-    } else {
-        248
-    })
+    Ok((read_only, incompatible))
 }

@@ -109,23 +109,11 @@ fn set_aside(file: &fs::File, flags: FallocateFlags, length: i64) {
 
 fn attributes(top: &Path) {
     let at = |name: &str| top.join(name);
-    for (name, mode, user, group) in [
-        ("setuid", 0o4755, 0, 0),
-        ("setuid-other", 0o6711, 1000, 1001),
-        ("secret", 0o000, 33, 0),
-        ("read-only", 0o400, 0, 0),
-    ] {
-        fs::write(at(name), name).unwrap();
-        lchown(at(name), Some(user), Some(group)).unwrap();
-        set_mode(&at(name), mode);
-    }
-    fs::write(at("capable"), "ping").unwrap();
-    lchown(at("capable"), Some(5), Some(5)).unwrap();
+    p2v_testing::tree::odd_modes(top);
     let run = |program: &str, args: &[&str], name: &str| {
         let command = Cmd::new(program, "making a fixture").args(args);
         command.arg(at(name)).run().unwrap();
     };
-    run("setcap", &["cap_net_raw+ep"], "capable");
     run("setfacl", &["-m", "u:1000:rw,g:50:r,m::rw"], "size-4096");
     run("setfacl", &["-m", "u:1000:rwx", "-d"], "a/b");
     run("setfacl", &["-m", "u:1001:r"], "a/b/link-1");

@@ -5,9 +5,10 @@ mod hostile;
 use std::path::PathBuf;
 
 use p2v_copy::{Difference, Progress};
-use p2v_fixes::machine::{BootMode, HostnamePolicy, Hypervisor};
+use p2v_fixes::machine::{BootMode, HostnamePolicy};
 
 use crate::format::Format;
+use crate::plan::sample;
 use crate::plan::{Fill, LeftOut, Plan, PlannedDisk, Volume};
 use crate::preflight::{Finding, Weight};
 use crate::protocol::{FixResult, Fixed};
@@ -15,7 +16,7 @@ use crate::report::{Outcome, Report, VolumeReport};
 use crate::source::{
     Area, Content, Disk, Filesystem, Identity, Kernel, MountPoint, Nic, Source, System,
 };
-use crate::target::{Target, TargetDisk, TargetNic};
+use crate::target::{Target, TargetNic};
 
 pub(crate) use hostile::hostile;
 
@@ -201,33 +202,13 @@ fn plan() -> Plan {
 }
 
 fn target() -> Target {
-    let disk = |device: &str, size| TargetDisk {
-        device: device.to_owned(),
-        size,
-        sector_size: 512,
-        in_use: None,
-        holds: Vec::new(),
-        plan_id: None,
-        begun_from: None,
-    };
     Target {
-        p2v: "0.1.0".to_owned(),
         hostname: "web1".to_owned(),
-        instance: Some("web1.example.org".to_owned()),
-        hypervisor: Hypervisor::Kvm,
-        boot: BootMode::Bios,
-        ram_booted: true,
-        memory: 2 * GIB,
-        memory_available: GIB,
-        processors: 2,
-        disks: vec![disk("/dev/vda", 40 * GIB), disk("/dev/vdb", 20 * GIB)],
         nics: vec![TargetNic {
             name: "ens3".to_owned(),
             mac: "aa:00:00:12:34:56".to_owned(),
         }],
-        missing_tools: Vec::new(),
-        at_work: None,
-        filesystems: Vec::new(),
+        ..sample::target(&[40 * GIB, 20 * GIB])
     }
 }
 
