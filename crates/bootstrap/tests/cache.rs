@@ -1,7 +1,7 @@
 //! The cache, with a small tree in the place of Debian's packages.
 
-mod bench;
 mod common;
+mod lab;
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,23 +13,23 @@ use p2v_sys::command::in_path;
 use p2v_sys::lock::FileLock;
 use p2v_testing::manifest;
 
-use bench::{Bench, KEEP, recipe};
+use lab::{KEEP, Lab, recipe};
 
 #[test]
 fn a_root_is_built_once_and_then_found() {
-    let Some(bench) = Bench::new() else { return };
-    bench.obtain(KEEP).unwrap();
-    let root = bench.obtain(KEEP).unwrap();
-    assert_eq!(bench.small.builds(), 1);
-    assert_eq!(bench.names(), bench.complete());
+    let Some(lab) = Lab::new() else { return };
+    lab.obtain(KEEP).unwrap();
+    let root = lab.obtain(KEEP).unwrap();
+    assert_eq!(lab.small.builds(), 1);
+    assert_eq!(lab.names(), lab.complete());
     assert_eq!(root.key(), recipe().key());
     assert_eq!(root.kernel_version(), "6.10.0-1-amd64");
     assert_eq!(root.metadata().tool, "small");
-    let listed = Cache::new(bench.cache(), KEEP).images().unwrap();
+    let listed = Cache::new(lab.cache(), KEEP).images().unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].metadata.as_ref(), Some(root.metadata()));
 
-    let (tree, copy) = (bench.dir.path().join("tree"), bench.dir.path().join("copy"));
+    let (tree, copy) = (lab.dir.path().join("tree"), lab.dir.path().join("copy"));
     common::make_tree(&tree);
     // Twice: unpacking must not use the root up.
     for _ in 0..2 {
@@ -43,152 +43,152 @@ fn a_root_is_built_once_and_then_found() {
 
 #[test]
 fn a_damaged_root_is_built_anew() {
-    type Damage = fn(&Bench);
+    type Damage = fn(&Lab);
     let damages: [(&str, Damage); 6] = [
-        ("a flipped bit", |bench| {
-            let mut bytes = std::fs::read(bench.file("tar.zst")).unwrap();
+        ("a flipped bit", |lab| {
+            let mut bytes = std::fs::read(lab.file("tar.zst")).unwrap();
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
-            std::fs::write(bench.file("tar.zst"), bytes).unwrap();
+            std::fs::write(lab.file("tar.zst"), bytes).unwrap();
         }),
-        ("cut short", |bench| {
+        ("cut short", |lab| {
             let file = std::fs::File::options()
                 .write(true)
-                .open(bench.file("tar.zst"))
+                .open(lab.file("tar.zst"))
                 .unwrap();
             file.set_len(1000).unwrap();
         }),
-        ("no archive", |bench| {
-            std::fs::remove_file(bench.file("tar.zst")).unwrap()
+        ("no archive", |lab| {
+            std::fs::remove_file(lab.file("tar.zst")).unwrap()
         }),
-        ("no metadata", |bench| {
-            std::fs::remove_file(bench.file("json")).unwrap()
+        ("no metadata", |lab| {
+            std::fs::remove_file(lab.file("json")).unwrap()
         }),
-        ("empty metadata", |bench| {
-            std::fs::write(bench.file("json"), "").unwrap()
+        ("empty metadata", |lab| {
+            std::fs::write(lab.file("json"), "").unwrap()
         }),
-        ("unknown metadata", |bench| {
-            let text = std::fs::read_to_string(bench.file("json")).unwrap();
+        ("unknown metadata", |lab| {
+            let text = std::fs::read_to_string(lab.file("json")).unwrap();
             let text = text.replacen('{', "{\"colour\": 1,", 1);
-            std::fs::write(bench.file("json"), text).unwrap();
+            std::fs::write(lab.file("json"), text).unwrap();
         }),
     ];
     for (name, damage) in damages {
-        let Some(bench) = Bench::new() else { return };
-        bench.obtain(KEEP).unwrap();
-        damage(&bench);
-        let root = bench.obtain(KEEP).unwrap();
-        assert_eq!(bench.small.builds(), 2, "{name}");
-        assert_eq!(bench.names(), bench.complete(), "{name}");
-        let copy = bench.dir.path().join("copy");
+        let Some(lab) = Lab::new() else { return };
+        lab.obtain(KEEP).unwrap();
+        damage(&lab);
+        let root = lab.obtain(KEEP).unwrap();
+        assert_eq!(lab.small.builds(), 2, "{name}");
+        assert_eq!(lab.names(), lab.complete(), "{name}");
+        let copy = lab.dir.path().join("copy");
         std::fs::create_dir(&copy).unwrap();
         root.unpack(&copy).unwrap();
-        bench.obtain(KEEP).unwrap();
-        assert_eq!(bench.small.builds(), 2, "{name}");
+        lab.obtain(KEEP).unwrap();
+        assert_eq!(lab.small.builds(), 2, "{name}");
     }
 }
 
 #[test]
 fn two_creates_at_once_build_once() {
-    let Some(mut bench) = Bench::new() else {
+    let Some(mut lab) = Lab::new() else {
         return;
     };
-    bench.small.pause = Duration::from_millis(300);
+    lab.small.pause = Duration::from_millis(300);
     std::thread::scope(|scope| {
         for _ in 0..3 {
-            scope.spawn(|| bench.obtain(KEEP).unwrap());
+            scope.spawn(|| lab.obtain(KEEP).unwrap());
         }
     });
-    assert_eq!(bench.small.builds(), 1);
+    assert_eq!(lab.small.builds(), 1);
 }
 
 #[test]
 fn old_roots_are_built_anew_from_the_given_age_on() {
-    let Some(bench) = Bench::new() else { return };
-    bench.obtain(KEEP).unwrap();
+    let Some(lab) = Lab::new() else { return };
+    lab.obtain(KEEP).unwrap();
     let mut metadata: Metadata =
-        serde_json::from_slice(&std::fs::read(bench.file("json")).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(lab.file("json")).unwrap()).unwrap();
     metadata.built_at -= 7 * 24 * 3600;
-    std::fs::write(bench.file("json"), serde_json::to_vec(&metadata).unwrap()).unwrap();
+    std::fs::write(lab.file("json"), serde_json::to_vec(&metadata).unwrap()).unwrap();
     for (days, builds) in [(None, 1), (Some(8), 1), (Some(7), 2), (Some(7), 2)] {
         let policy = CachePolicy {
             generate: true,
             clean_days: days,
         };
-        bench.obtain(policy).unwrap();
-        assert_eq!(bench.small.builds(), builds, "{days:?}");
+        lab.obtain(policy).unwrap();
+        assert_eq!(lab.small.builds(), builds, "{days:?}");
     }
 }
 
 #[test]
 fn without_generating_nothing_is_kept_but_what_is_there_is_used() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(lab) = Lab::new() else { return };
     let policy = CachePolicy {
         generate: false,
         clean_days: None,
     };
-    let root = bench.obtain(policy).unwrap();
-    assert_eq!(bench.names(), [format!("{}.lock", recipe().key())]);
-    let copy = bench.dir.path().join("copy");
+    let root = lab.obtain(policy).unwrap();
+    assert_eq!(lab.names(), [format!("{}.lock", recipe().key())]);
+    let copy = lab.dir.path().join("copy");
     std::fs::create_dir(&copy).unwrap();
     root.unpack(&copy).unwrap();
     assert!(copy.join("usr/bin/program").exists());
-    bench.obtain(KEEP).unwrap();
-    bench.obtain(policy).unwrap();
-    assert_eq!(bench.small.builds(), 2);
+    lab.obtain(KEEP).unwrap();
+    lab.obtain(policy).unwrap();
+    assert_eq!(lab.small.builds(), 2);
 }
 
 #[test]
 fn what_a_killed_build_left_goes_but_a_running_one_stays() {
-    let Some(bench) = Bench::new() else { return };
-    std::fs::create_dir(bench.cache()).unwrap();
+    let Some(lab) = Lab::new() else { return };
+    std::fs::create_dir(lab.cache()).unwrap();
     let [killed, running] = ["killed", "running"].map(|key| {
-        let path = bench.cache().join(format!(".building-{key}/root/etc"));
+        let path = lab.cache().join(format!(".building-{key}/root/etc"));
         std::fs::create_dir_all(path).unwrap();
-        bench.cache().join(format!(".building-{key}"))
+        lab.cache().join(format!(".building-{key}"))
     });
-    let lock = FileLock::try_lock(&bench.cache().join("running.lock")).unwrap();
+    let lock = FileLock::try_lock(&lab.cache().join("running.lock")).unwrap();
     assert!(lock.is_some());
-    bench.obtain(KEEP).unwrap();
+    lab.obtain(KEEP).unwrap();
     assert!(!killed.exists());
     assert!(running.exists());
 }
 
 #[test]
 fn an_archive_that_was_never_described_goes_and_other_files_stay() {
-    let Some(bench) = Bench::new() else { return };
-    bench.obtain(KEEP).unwrap();
+    let Some(lab) = Lab::new() else { return };
+    lab.obtain(KEEP).unwrap();
     let mut other = recipe();
     other.packages = vec!["tmux".into()];
-    let orphan = bench.cache().join(format!("{}.tar.zst", other.key()));
-    let backup = bench.cache().join("backup.tar.zst");
+    let orphan = lab.cache().join(format!("{}.tar.zst", other.key()));
+    let backup = lab.cache().join("backup.tar.zst");
     // Metadata that names another file: neither it nor that file is removed.
-    let precious = bench.dir.path().join("precious.json");
+    let precious = lab.dir.path().join("precious.json");
     let mut metadata: Metadata =
-        serde_json::from_slice(&std::fs::read(bench.file("json")).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(lab.file("json")).unwrap()).unwrap();
     (metadata.key, metadata.built_at) = ("../precious".to_owned(), 0);
     for path in [&orphan, &backup, &precious] {
         std::fs::write(path, "").unwrap();
     }
-    let liar = bench.cache().join("liar.json");
+    let liar = lab.cache().join("liar.json");
     std::fs::write(&liar, serde_json::to_vec(&metadata).unwrap()).unwrap();
     let policy = CachePolicy {
         generate: true,
         clean_days: Some(1),
     };
-    bench.obtain(policy).unwrap();
+    lab.obtain(policy).unwrap();
     assert!(!orphan.exists());
     for path in [&backup, &precious, &liar] {
         assert!(path.exists(), "{}", path.display());
     }
-    assert_eq!(bench.small.builds(), 1);
+    assert_eq!(lab.small.builds(), 1);
 }
 
 #[test]
 fn initrds_age_like_roots_and_temporary_files_within_a_day() {
     use std::time::SystemTime;
-    let Some(bench) = Bench::new() else { return };
-    bench.obtain(KEEP).unwrap();
+    let Some(lab) = Lab::new() else { return };
+    lab.obtain(KEEP).unwrap();
     let hours = |hours: u64| Duration::from_secs(hours * 3600 + 60);
     let initrd = "initrd-06db35f5dfc400e1d4753db522f47d7c.img";
     let grub = "initrd-grub-1d525f45c3bbbd59baaaf39a9027f19a.img";
@@ -209,14 +209,14 @@ fn initrds_age_like_roots_and_temporary_files_within_a_day() {
         (".tmp-notes", hours(24), None, true),
         ("notes.img", hours(1000 * 24), Some(14), true),
     ] {
-        let path = bench.cache().join(name);
+        let path = lab.cache().join(name);
         let file = std::fs::File::create(&path).unwrap();
         file.set_modified(SystemTime::now() - age).unwrap();
         let policy = CachePolicy {
             generate: true,
             clean_days: days,
         };
-        bench.obtain(policy).unwrap();
+        lab.obtain(policy).unwrap();
         assert_eq!(path.exists(), stays, "{name} of {age:?}, {days:?} days");
     }
 }
@@ -224,16 +224,16 @@ fn initrds_age_like_roots_and_temporary_files_within_a_day() {
 #[test]
 fn a_directory_that_others_may_write_to_is_refused() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
-    let Some(bench) = Bench::new() else { return };
-    bench.obtain(KEEP).unwrap();
-    assert_eq!(bench.cache().metadata().unwrap().mode() & 0o7777, 0o700);
+    let Some(lab) = Lab::new() else { return };
+    lab.obtain(KEEP).unwrap();
+    assert_eq!(lab.cache().metadata().unwrap().mode() & 0o7777, 0o700);
     for ending in ["json", "tar.zst", "lock"] {
-        let mode = bench.file(ending).metadata().unwrap().mode();
+        let mode = lab.file(ending).metadata().unwrap().mode();
         assert_eq!(mode & 0o7777, 0o600, "{ending}");
     }
-    let link = bench.dir.path().join("link");
-    symlink(bench.cache(), &link).unwrap();
-    let linked = || Cache::new(&link, KEEP).obtain_from(&recipe(), &bench.small);
+    let link = lab.dir.path().join("link");
+    symlink(lab.cache(), &link).unwrap();
+    let linked = || Cache::new(&link, KEEP).obtain_from(&recipe(), &lab.small);
     linked().unwrap();
     for (owner, mode, good) in [
         (0, 0o755, true),
@@ -241,9 +241,9 @@ fn a_directory_that_others_may_write_to_is_refused() {
         (0, 0o1777, false),
         (1, 0o700, false),
     ] {
-        chown(bench.cache(), Some(owner), None).unwrap();
-        std::fs::set_permissions(bench.cache(), PermissionsExt::from_mode(mode)).unwrap();
-        for result in [bench.obtain(KEEP), linked()] {
+        chown(lab.cache(), Some(owner), None).unwrap();
+        std::fs::set_permissions(lab.cache(), PermissionsExt::from_mode(mode)).unwrap();
+        for result in [lab.obtain(KEEP), linked()] {
             match result {
                 Ok(_) => assert!(good, "owner {owner}, mode {mode:o}"),
                 Err(error) => {
@@ -254,40 +254,40 @@ fn a_directory_that_others_may_write_to_is_refused() {
             }
         }
     }
-    assert_eq!(bench.small.builds(), 1);
+    assert_eq!(lab.small.builds(), 1);
 }
 
 #[test]
 fn a_root_is_used_from_a_read_only_filesystem_but_none_can_be_built() {
-    let Some(bench) = Bench::new() else { return };
-    bench.obtain(KEEP).unwrap();
+    let Some(lab) = Lab::new() else { return };
+    lab.obtain(KEEP).unwrap();
     let bind = MsFlags::MS_BIND;
-    let mount = Mount::new(bench.cache(), &bench.cache(), "", bind, "").unwrap();
+    let mount = Mount::new(lab.cache(), &lab.cache(), "", bind, "").unwrap();
     let none: Option<&str> = None;
     let flags = bind | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-    nix::mount::mount(none, &bench.cache(), none, flags, none).unwrap();
-    bench.obtain(KEEP).unwrap();
-    assert_eq!(bench.small.builds(), 1);
+    nix::mount::mount(none, &lab.cache(), none, flags, none).unwrap();
+    lab.obtain(KEEP).unwrap();
+    assert_eq!(lab.small.builds(), 1);
     let mut other = recipe();
     other.packages = vec!["tmux".into()];
-    let cache = Cache::new(bench.cache(), KEEP);
-    let error = cache.obtain_from(&other, &bench.small).unwrap_err();
+    let cache = Cache::new(lab.cache(), KEEP);
+    let error = cache.obtain_from(&other, &lab.small).unwrap_err();
     let text = format!("{error:#}");
     assert!(text.contains("Read-only file system"), "{text}");
-    assert!(text.contains(bench.cache().to_str().unwrap()), "{text}");
-    assert_eq!(bench.small.builds(), 1);
+    assert!(text.contains(lab.cache().to_str().unwrap()), "{text}");
+    assert_eq!(lab.small.builds(), 1);
     mount.close().unwrap();
 }
 
 #[test]
 fn a_failed_build_leaves_nothing() {
-    let Some(mut bench) = Bench::new() else {
+    let Some(mut lab) = Lab::new() else {
         return;
     };
-    bench.small.fail = true;
-    let error = bench.obtain(KEEP).unwrap_err();
+    lab.small.fail = true;
+    let error = lab.obtain(KEEP).unwrap_err();
     assert!(format!("{error:#}").contains("the packages are no good"));
-    assert_eq!(bench.names(), [format!("{}.lock", recipe().key())]);
+    assert_eq!(lab.names(), [format!("{}.lock", recipe().key())]);
 }
 
 #[test]
@@ -298,23 +298,23 @@ fn a_full_disk_is_named_and_nothing_stays_on_it() {
         (1_000_000_000, "mode=700,size=16m", "needs 1000 MB"),
         (0, "mode=700,size=4500k", "is full"),
     ] {
-        let Some(mut bench) = Bench::new() else {
+        let Some(mut lab) = Lab::new() else {
             return;
         };
-        bench.small.needed = needed;
-        std::fs::create_dir(bench.cache()).unwrap();
-        let mount = Mount::new("tmpfs", &bench.cache(), "tmpfs", MsFlags::empty(), size).unwrap();
-        let probe = bench.cache().join("probe");
+        lab.small.needed = needed;
+        std::fs::create_dir(lab.cache()).unwrap();
+        let mount = Mount::new("tmpfs", &lab.cache(), "tmpfs", MsFlags::empty(), size).unwrap();
+        let probe = lab.cache().join("probe");
         std::fs::write(&probe, "").unwrap();
         if xattr::set(&probe, "user.probe", b"").is_err() {
             p2v_testing::skip("this kernel's tmpfs has no user attributes");
             return;
         }
         std::fs::remove_file(probe).unwrap();
-        let error = format!("{:#}", bench.obtain(KEEP).unwrap_err());
+        let error = format!("{:#}", lab.obtain(KEEP).unwrap_err());
         assert!(error.contains(expected), "{error}");
-        assert!(error.contains(bench.cache().to_str().unwrap()), "{error}");
-        assert_eq!(bench.names(), [format!("{}.lock", recipe().key())]);
+        assert!(error.contains(lab.cache().to_str().unwrap()), "{error}");
+        assert_eq!(lab.names(), [format!("{}.lock", recipe().key())]);
         mount.close().unwrap();
     }
 }
@@ -322,7 +322,7 @@ fn a_full_disk_is_named_and_nothing_stays_on_it() {
 #[test]
 fn an_unreachable_mirror_is_named_with_what_to_do() {
     for tool in [Tool::Mmdebstrap, Tool::Debootstrap] {
-        let Some(bench) = Bench::new() else { return };
+        let Some(lab) = Lab::new() else { return };
         if !in_path(tool.name()) {
             p2v_testing::skip(&format!("needs {}", tool.name()));
             continue;
@@ -333,7 +333,7 @@ fn an_unreachable_mirror_is_named_with_what_to_do() {
         assert!(recipe.check().is_err(), "an empty proxy is no address");
         recipe.proxy = None;
         let source = Debian { tool: Some(tool) };
-        let cache = Cache::new(bench.cache(), KEEP);
+        let cache = Cache::new(lab.cache(), KEEP);
         let error = cache.obtain_from(&recipe, &source).unwrap_err();
         let text = format!("{error:#}");
         let last = text.lines().last().unwrap();
@@ -342,10 +342,10 @@ fn an_unreachable_mirror_is_named_with_what_to_do() {
             "{text}"
         );
         assert!(last.contains("PROXY (now not set)"), "{text}");
-        assert_eq!(bench.names(), [format!("{}.lock", recipe.key())]);
+        assert_eq!(lab.names(), [format!("{}.lock", recipe.key())]);
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(
-            !mounts.contains(bench.dir.path().to_str().unwrap()),
+            !mounts.contains(lab.dir.path().to_str().unwrap()),
             "{mounts}"
         );
     }
@@ -358,18 +358,18 @@ fn a_cache_where_no_root_can_be_built_is_named_with_what_to_do() {
         (Tool::Debootstrap, MsFlags::MS_NOEXEC, "mounted with noexec"),
         (Tool::Mmdebstrap, MsFlags::MS_NOEXEC, "mounted with noexec"),
     ] {
-        let Some(bench) = Bench::new() else { return };
+        let Some(lab) = Lab::new() else { return };
         if !in_path(tool.name()) {
             p2v_testing::skip(&format!("needs {}", tool.name()));
             continue;
         }
-        std::fs::create_dir(bench.cache()).unwrap();
+        std::fs::create_dir(lab.cache()).unwrap();
         let data = "mode=700,size=2g";
-        let mount = Mount::new("tmpfs", &bench.cache(), "tmpfs", flags, data).unwrap();
+        let mount = Mount::new("tmpfs", &lab.cache(), "tmpfs", flags, data).unwrap();
         let mut recipe = recipe();
         recipe.mirror = Some("http://127.0.0.1:9/debian".into());
         let source = Debian { tool: Some(tool) };
-        let cache = Cache::new(bench.cache(), KEEP);
+        let cache = Cache::new(lab.cache(), KEEP);
         let error = cache.obtain_from(&recipe, &source).unwrap_err();
         let text = format!("{error:#}");
         let last = text.lines().last().unwrap();

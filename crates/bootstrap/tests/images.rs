@@ -1,8 +1,8 @@
 //! Listing, verifying and pruning what the cache holds, with a small tree in
 //! the place of Debian's packages.
 
-mod bench;
 mod common;
+mod lab;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -11,12 +11,12 @@ use p2v_bootstrap::{Cache, Metadata, Outcome, PruneRules, Recipe, Verdict};
 use p2v_sys::lock::FileLock;
 use p2v_testing::flip_a_bit;
 
-use bench::{Bench, KEEP, recipe};
+use lab::{KEEP, Lab, recipe};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-fn cache(bench: &Bench) -> Cache {
-    Cache::new(bench.cache(), KEEP)
+fn cache(lab: &Lab) -> Cache {
+    Cache::new(lab.cache(), KEEP)
 }
 
 fn other(package: &str) -> Recipe {
@@ -27,11 +27,11 @@ fn other(package: &str) -> Recipe {
 }
 
 /// Builds one more root, of that age.
-fn build(bench: &Bench, recipe: &Recipe, age: Duration) -> String {
-    let root = cache(bench).obtain_from(recipe, &bench.small).unwrap();
+fn build(lab: &Lab, recipe: &Recipe, age: Duration) -> String {
+    let root = cache(lab).obtain_from(recipe, &lab.small).unwrap();
     let mut metadata = root.metadata().clone();
     metadata.built_at -= age.as_secs();
-    let path = bench.cache().join(format!("{}.json", metadata.key));
+    let path = lab.cache().join(format!("{}.json", metadata.key));
     std::fs::write(path, serde_json::to_vec(&metadata).unwrap()).unwrap();
     metadata.key
 }
@@ -43,21 +43,21 @@ fn keys(cache: &Cache) -> Vec<String> {
 
 #[test]
 fn only_complete_roots_are_listed() {
-    let Some(bench) = Bench::new() else { return };
-    assert!(cache(&bench).images().unwrap().is_empty(), "no directory");
-    assert!(cache(&bench).initrds().unwrap().is_empty());
-    bench.obtain(KEEP).unwrap();
+    let Some(lab) = Lab::new() else { return };
+    assert!(cache(&lab).images().unwrap().is_empty(), "no directory");
+    assert!(cache(&lab).initrds().unwrap().is_empty());
+    lab.obtain(KEEP).unwrap();
     let half = other("half").key();
-    std::fs::create_dir(bench.cache().join(format!(".building-{half}"))).unwrap();
+    std::fs::create_dir(lab.cache().join(format!(".building-{half}"))).unwrap();
     for name in [
         &format!("{half}.tar.zst"),
         "notes.json",
         "initrd-06db35f5dfc400e1d4753db522f47d7c.img",
         ".tmpx",
     ] {
-        std::fs::write(bench.cache().join(name), "half").unwrap();
+        std::fs::write(lab.cache().join(name), "half").unwrap();
     }
-    let images = cache(&bench).images().unwrap();
+    let images = cache(&lab).images().unwrap();
     assert_eq!(images.len(), 1);
     let image = &images[0];
     assert_eq!(
@@ -65,114 +65,111 @@ fn only_complete_roots_are_listed() {
         (&*recipe().key(), false)
     );
     assert_eq!(image.damage, None);
-    assert_eq!(image.bytes, bench.file("tar.zst").metadata().unwrap().len());
+    assert_eq!(image.bytes, lab.file("tar.zst").metadata().unwrap().len());
     assert!(image.age().unwrap() < DAY);
-    let initrds = cache(&bench).initrds().unwrap();
+    let initrds = cache(&lab).initrds().unwrap();
     assert_eq!((initrds.len(), initrds[0].bytes), (1, 4));
 }
 
 /// A word of what is said of the damage, whether a list shows it, and how it is
 /// done.
-type Damage = (&'static str, bool, fn(&Bench));
+type Damage = (&'static str, bool, fn(&Lab));
 
 const DAMAGES: [Damage; 5] = [
-    ("checksum is wrong", false, |bench| {
-        flip_a_bit(&bench.file("tar.zst"))
+    ("checksum is wrong", false, |lab| {
+        flip_a_bit(&lab.file("tar.zst"))
     }),
-    ("bytes instead of", true, |bench| {
+    ("bytes instead of", true, |lab| {
         let archive = std::fs::File::options()
             .write(true)
-            .open(bench.file("tar.zst"));
+            .open(lab.file("tar.zst"));
         archive.unwrap().set_len(1000).unwrap();
     }),
-    ("missing", true, |bench| {
-        std::fs::remove_file(bench.file("tar.zst")).unwrap()
+    ("missing", true, |lab| {
+        std::fs::remove_file(lab.file("tar.zst")).unwrap()
     }),
-    ("reading", true, |bench| {
-        std::fs::write(bench.file("json"), "{").unwrap()
+    ("reading", true, |lab| {
+        std::fs::write(lab.file("json"), "{").unwrap()
     }),
-    ("metadata is that of", true, |bench| {
-        let text = std::fs::read_to_string(bench.file("json")).unwrap();
+    ("metadata is that of", true, |lab| {
+        let text = std::fs::read_to_string(lab.file("json")).unwrap();
         let text = text.replace(&recipe().key(), &other("x").key());
-        std::fs::write(bench.file("json"), text).unwrap();
+        std::fs::write(lab.file("json"), text).unwrap();
     }),
 ];
 
 #[test]
 fn each_damage_is_found_and_a_build_mends_it() {
     for (words, at_a_glance, damage) in DAMAGES {
-        let Some(bench) = Bench::new() else { return };
-        bench.obtain(KEEP).unwrap();
+        let Some(lab) = Lab::new() else { return };
+        lab.obtain(KEEP).unwrap();
         let key = recipe().key();
-        assert_eq!(cache(&bench).verify(&key).unwrap(), Verdict::Whole);
-        damage(&bench);
-        let image = cache(&bench).image(&key).unwrap();
+        assert_eq!(cache(&lab).verify(&key).unwrap(), Verdict::Whole);
+        damage(&lab);
+        let image = cache(&lab).image(&key).unwrap();
         assert_eq!(image.damage.is_some(), at_a_glance, "{words}");
-        let verdict = cache(&bench).verify(&key).unwrap();
+        let verdict = cache(&lab).verify(&key).unwrap();
         let Verdict::Damaged(why) = &verdict else {
             panic!("{words}: {verdict:?}");
         };
         assert!(why.contains(words), "{why}");
         // While somebody builds it, nobody says that it is damaged.
-        let lock = FileLock::try_lock(&bench.file("lock")).unwrap();
-        assert_eq!(cache(&bench).verify(&key).unwrap(), Verdict::BeingBuilt);
+        let lock = FileLock::try_lock(&lab.file("lock")).unwrap();
+        assert_eq!(cache(&lab).verify(&key).unwrap(), Verdict::BeingBuilt);
         drop(lock);
         let damaged = PruneRules {
             damaged: true,
             ..PruneRules::default()
         };
-        let pruned = cache(&bench).prune(&damaged, true).unwrap();
+        let pruned = cache(&lab).prune(&damaged, true).unwrap();
         assert_eq!(pruned.len(), 1, "{words}");
         assert_eq!(pruned[0].outcome, Outcome::WouldBeRemoved);
-        bench.obtain(KEEP).unwrap();
-        assert_eq!(cache(&bench).verify(&key).unwrap(), Verdict::Whole);
-        assert_eq!(bench.small.builds(), 2, "{words}");
-        flip_a_bit(&bench.file("tar.zst"));
-        let pruned = cache(&bench).prune(&damaged, false).unwrap();
+        lab.obtain(KEEP).unwrap();
+        assert_eq!(cache(&lab).verify(&key).unwrap(), Verdict::Whole);
+        assert_eq!(lab.small.builds(), 2, "{words}");
+        flip_a_bit(&lab.file("tar.zst"));
+        let pruned = cache(&lab).prune(&damaged, false).unwrap();
         assert_eq!(pruned[0].outcome, Outcome::Removed);
-        assert!(
-            cache(&bench).verify(&key).is_err(),
-            "there is none any more"
-        );
-        assert_eq!(bench.names(), [format!("{key}.lock")]);
+        assert!(cache(&lab).verify(&key).is_err(), "there is none any more");
+        assert_eq!(lab.names(), [format!("{key}.lock")]);
     }
 }
 
 #[test]
 fn what_somebody_reads_or_builds_is_never_pruned() {
-    let Some(bench) = Bench::new() else { return };
-    let root = bench.obtain(KEEP).unwrap();
+    let Some(lab) = Lab::new() else { return };
+    let root = lab.obtain(KEEP).unwrap();
     let all = PruneRules::default();
-    let prune = || cache(&bench).prune(&all, false).unwrap();
-    assert!(cache(&bench).images().unwrap()[0].in_use);
+    let prune = || cache(&lab).prune(&all, false).unwrap();
+    assert!(cache(&lab).images().unwrap()[0].in_use);
     assert_eq!(prune()[0].outcome, Outcome::InUse);
     assert_eq!(
-        cache(&bench).prune(&all, true).unwrap()[0].outcome,
+        cache(&lab).prune(&all, true).unwrap()[0].outcome,
         Outcome::InUse
     );
-    assert_eq!(bench.names(), bench.complete());
+    assert_eq!(lab.names(), lab.complete());
     drop(root);
-    let lock = FileLock::try_lock(&bench.file("lock")).unwrap();
+    let lock = FileLock::try_lock(&lab.file("lock")).unwrap();
     assert_eq!(prune()[0].outcome, Outcome::InUse);
     drop(lock);
-    assert_eq!(bench.names(), bench.complete());
+    assert_eq!(lab.names(), lab.complete());
     assert_eq!(prune()[0].outcome, Outcome::Removed);
     assert!(prune().is_empty());
-    bench.obtain(KEEP).unwrap();
-    assert_eq!(bench.small.builds(), 2);
+    lab.obtain(KEEP).unwrap();
+    assert_eq!(lab.small.builds(), 2);
 }
 
 #[test]
 fn creates_and_prunes_at_once_disturb_nobody() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(lab) = Lab::new() else { return };
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let creates = [0, 1].map(|number| {
-            let bench = &bench;
+            let lab = &lab;
             scope.spawn(move || {
                 for round in 0..8 {
-                    let root = bench.obtain(KEEP).unwrap();
-                    let copy = bench.dir.path().join(format!("copy-{number}-{round}"));
+                    let root = lab.obtain(KEEP).unwrap();
+                    let copy = lab.dir.path().join(format!("copy-{number}-{round}"));
                     std::fs::create_dir(&copy).unwrap();
                     root.unpack(&copy).unwrap();
                     assert!(copy.join("usr/bin/program").exists());
@@ -181,8 +178,8 @@ fn creates_and_prunes_at_once_disturb_nobody() {
         });
         scope.spawn(|| {
             while !done.load(std::sync::atomic::Ordering::SeqCst) {
-                cache(&bench).prune(&PruneRules::default(), false).unwrap();
-                cache(&bench).images().unwrap();
+                cache(&lab).prune(&PruneRules::default(), false).unwrap();
+                cache(&lab).images().unwrap();
             }
         });
         let ended = creates.map(|create| create.join());
@@ -209,13 +206,13 @@ const RULES: [Rules; 9] = [
 
 #[test]
 fn rules_name_what_goes_and_the_newest_stay() {
-    let Some(bench) = Bench::new() else { return };
-    let new = build(&bench, &other("new"), Duration::ZERO);
-    let old = build(&bench, &other("old"), 10 * DAY);
-    let used = build(&bench, &recipe(), 20 * DAY);
+    let Some(lab) = Lab::new() else { return };
+    let new = build(&lab, &other("new"), Duration::ZERO);
+    let old = build(&lab, &other("old"), 10 * DAY);
+    let used = build(&lab, &recipe(), 20 * DAY);
     let check = |rules: &PruneRules, expected: &[&str]| {
-        let before = bench.names();
-        let pruned = cache(&bench).prune(rules, true).unwrap();
+        let before = lab.names();
+        let pruned = cache(&lab).prune(rules, true).unwrap();
         let would = pruned.iter().map(|one| match &one.name {
             name if *name == new => "new",
             name if *name == old => "old",
@@ -223,7 +220,7 @@ fn rules_name_what_goes_and_the_newest_stay() {
             other => other,
         });
         assert_eq!(would.collect::<Vec<_>>(), expected, "{rules:?}");
-        assert_eq!(bench.names(), before, "a dry run removed something");
+        assert_eq!(lab.names(), before, "a dry run removed something");
     };
     for (days, used_stays, keep, expected) in RULES {
         let but = used_stays.then(|| BTreeSet::from([used.clone()]));
@@ -244,54 +241,48 @@ fn rules_name_what_goes_and_the_newest_stay() {
 
 #[test]
 fn what_is_old_goes_with_initrds_and_what_was_left() {
-    let Some(bench) = Bench::new() else { return };
-    let new = build(&bench, &other("new"), Duration::ZERO);
-    build(&bench, &recipe(), 20 * DAY);
+    let Some(lab) = Lab::new() else { return };
+    let new = build(&lab, &other("new"), Duration::ZERO);
+    build(&lab, &recipe(), 20 * DAY);
     let rules = PruneRules {
         older_than: Some(10 * DAY),
         ..PruneRules::default()
     };
-    let initrd = bench
+    let initrd = lab
         .cache()
         .join("initrd-06db35f5dfc400e1d4753db522f47d7c.img");
     let file = std::fs::File::create(&initrd).unwrap();
     file.set_modified(SystemTime::now() - 10 * DAY).unwrap();
     // What a killed build left goes too.
-    let left = bench
+    let left = lab
         .cache()
         .join(format!(".building-{}", other("killed").key()));
     std::fs::create_dir(&left).unwrap();
-    assert_eq!(cache(&bench).prune(&rules, false).unwrap().len(), 2);
-    assert_eq!(keys(&cache(&bench)), [new]);
+    assert_eq!(cache(&lab).prune(&rules, false).unwrap().len(), 2);
+    assert_eq!(keys(&cache(&lab)), [new]);
     assert!(!initrd.exists() && !left.exists());
 }
 
 #[test]
 fn a_rebuild_replaces_only_when_it_is_complete() {
-    let Some(mut bench) = Bench::new() else {
+    let Some(mut lab) = Lab::new() else {
         return;
     };
-    build(&bench, &recipe(), 3 * DAY);
-    bench.small.fail = true;
-    let rebuild = |bench: &Bench| cache(bench).rebuild_from(&recipe(), &bench.small);
-    assert!(rebuild(&bench).is_err());
-    let age = |bench: &Bench| cache(bench).images().unwrap()[0].age().unwrap();
-    assert!(age(&bench) > 2 * DAY);
-    assert_eq!(
-        cache(&bench).verify(&recipe().key()).unwrap(),
-        Verdict::Whole
-    );
-    bench.small.fail = false;
+    build(&lab, &recipe(), 3 * DAY);
+    lab.small.fail = true;
+    let rebuild = |lab: &Lab| cache(lab).rebuild_from(&recipe(), &lab.small);
+    assert!(rebuild(&lab).is_err());
+    let age = |lab: &Lab| cache(lab).images().unwrap()[0].age().unwrap();
+    assert!(age(&lab) > 2 * DAY);
+    assert_eq!(cache(&lab).verify(&recipe().key()).unwrap(), Verdict::Whole);
+    lab.small.fail = false;
     // Somebody unpacks the old one meanwhile.
-    let old = bench.obtain(KEEP).unwrap();
-    rebuild(&bench).unwrap();
-    assert!(age(&bench) < DAY);
-    assert_eq!(
-        cache(&bench).verify(&recipe().key()).unwrap(),
-        Verdict::Whole
-    );
-    assert_eq!(bench.names(), bench.complete());
-    let copy = bench.dir.path().join("copy");
+    let old = lab.obtain(KEEP).unwrap();
+    rebuild(&lab).unwrap();
+    assert!(age(&lab) < DAY);
+    assert_eq!(cache(&lab).verify(&recipe().key()).unwrap(), Verdict::Whole);
+    assert_eq!(lab.names(), lab.complete());
+    let copy = lab.dir.path().join("copy");
     std::fs::create_dir(&copy).unwrap();
     old.unpack(&copy).unwrap();
     assert!(copy.join("usr/bin/program").exists());
@@ -301,18 +292,18 @@ fn a_rebuild_replaces_only_when_it_is_complete() {
 /// place.
 #[test]
 fn what_a_killed_rebuild_leaves_is_swept() {
-    let Some(bench) = Bench::new() else { return };
-    bench.obtain(KEEP).unwrap();
-    std::fs::remove_file(bench.file("json")).unwrap();
-    assert!(cache(&bench).images().unwrap().is_empty());
+    let Some(lab) = Lab::new() else { return };
+    lab.obtain(KEEP).unwrap();
+    std::fs::remove_file(lab.file("json")).unwrap();
+    assert!(cache(&lab).images().unwrap().is_empty());
     let nothing = PruneRules {
         damaged: true,
         ..PruneRules::default()
     };
-    assert!(cache(&bench).prune(&nothing, false).unwrap().is_empty());
-    assert_eq!(bench.names(), [format!("{}.lock", recipe().key())]);
-    let root = bench.obtain(KEEP).unwrap();
-    let text = std::fs::read(bench.file("json")).unwrap();
+    assert!(cache(&lab).prune(&nothing, false).unwrap().is_empty());
+    assert_eq!(lab.names(), [format!("{}.lock", recipe().key())]);
+    let root = lab.obtain(KEEP).unwrap();
+    let text = std::fs::read(lab.file("json")).unwrap();
     let metadata: Metadata = serde_json::from_slice(&text).unwrap();
     assert_eq!(&metadata, root.metadata());
 }

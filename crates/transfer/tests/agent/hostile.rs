@@ -5,7 +5,7 @@ use p2v_transfer::plan::Plan;
 use p2v_transfer::protocol::{Fixed, Order, Prepared, Status};
 use p2v_transfer::target::Target;
 
-use crate::bench::Bench;
+use crate::lab::Lab;
 use crate::plans::usual;
 
 type Spoil = fn(&mut Plan);
@@ -73,45 +73,41 @@ const SPOILT: [(&str, Spoil); 20] = [
 #[test]
 fn hostile_plans_are_refused_before_any_write() {
     p2v_testing::need_root!();
-    let bench = Bench::new(&[1 << 30, 64 << 20]);
-    let good = usual(&bench);
-    let before = bench.traces(0);
+    let lab = Lab::new(&[1 << 30, 64 << 20]);
+    let good = usual(&lab);
+    let before = lab.traces(0);
     for (said, spoil) in SPOILT {
         let mut plan = good.clone();
         spoil(&mut plan);
-        let text = bench
-            .ask::<Prepared>(bench.prepare(&plan, true))
-            .unwrap_err();
+        let text = lab.ask::<Prepared>(lab.prepare(&plan, true)).unwrap_err();
         assert!(text.contains(said), "{said}: {text}");
-        assert_eq!(bench.traces(0), before, "{said}");
+        assert_eq!(lab.traces(0), before, "{said}");
     }
     // Used by somebody: mounted, and through a loop device.
     let make = Cmd::new("mkfs.ext4", "making it").args(["-q", "-F"]);
-    make.arg(bench.disk(0)).run().unwrap();
-    let mounted = bench.mount_elsewhere(0);
-    let text = bench
-        .ask::<Prepared>(bench.prepare(&good, true))
-        .unwrap_err();
+    make.arg(lab.disk(0)).run().unwrap();
+    let mounted = lab.mount_elsewhere(0);
+    let text = lab.ask::<Prepared>(lab.prepare(&good, true)).unwrap_err();
     assert!(text.contains("in use: mounted on"), "{text}");
-    let target: Target = bench.ask(Order::Probe).unwrap();
+    let target: Target = lab.ask(Order::Probe).unwrap();
     assert!(target.disks.iter().any(|disk| disk.in_use.is_some()));
     mounted.close().unwrap();
-    bench.ask::<Prepared>(bench.prepare(&good, true)).unwrap();
+    lab.ask::<Prepared>(lab.prepare(&good, true)).unwrap();
 }
 
 #[test]
 fn orders_out_of_order_and_stray_lines_are_answered() {
     p2v_testing::need_root!();
-    let bench = Bench::new(&[1 << 30]);
-    let plan = usual(&bench);
+    let lab = Lab::new(&[1 << 30]);
+    let plan = usual(&lab);
     let fix = Order::Fix {
         plan: Box::new(plan.clone()),
     };
-    let text = bench.ask::<Fixed>(fix).unwrap_err();
+    let text = lab.ask::<Fixed>(fix).unwrap_err();
     assert!(text.contains("prepare them first"), "{text}");
-    let status: Status = bench.ask(Order::Status).unwrap();
+    let status: Status = lab.ask(Order::Status).unwrap();
     assert_eq!((status.phase.as_str(), status.plan_id), ("none", None));
-    let mut agent = bench.agent();
+    let mut agent = lab.agent();
     agent.line("Welcome!");
     assert!(agent.answer::<()>().unwrap_err().contains("something else"));
     agent.line("{\"v\":7}");

@@ -10,7 +10,7 @@ use p2v_transfer::format::Format;
 use p2v_transfer::plan::{Fill, Plan, PlannedDisk, VERSION, Volume};
 use p2v_transfer::source::{Identity, MountPoint, System};
 
-use crate::bench::Bench;
+use crate::lab::Lab;
 
 /// For a volume's identity.
 pub const ROOT: &str = "11111111-2222-4333-8444-555555555555";
@@ -18,20 +18,20 @@ pub const ROOT: &str = "11111111-2222-4333-8444-555555555555";
 pub const HOME: &str = "22222222-2222-4333-8444-555555555555";
 
 /// A root, a home, swap, and blocks.
-pub fn usual(bench: &Bench) -> Plan {
+pub fn usual(lab: &Lab) -> Plan {
     let volumes = vec![
         ext4(ROOT, &["/"]),
         xfs(HOME, &["/home"]),
         swap(),
         blocks("vfat"),
     ];
-    plan(vec![partitioned(bench.disk(0), "gpt", volumes)])
+    plan(vec![partitioned(lab.disk(0), "gpt", volumes)])
 }
 
 /// A root alone.
-pub fn small(bench: &Bench) -> Plan {
+pub fn small(lab: &Lab) -> Plan {
     let volumes = vec![ext4(ROOT, &["/"])];
-    plan(vec![partitioned(bench.disk(0), "dos", volumes)])
+    plan(vec![partitioned(lab.disk(0), "dos", volumes)])
 }
 
 pub fn plan(disks: Vec<PlannedDisk>) -> Plan {

@@ -5,7 +5,7 @@ use std::path::Path;
 use p2v_sys::Cmd;
 use p2v_transfer::protocol::{Fixed, Order, Prepared};
 
-use crate::bench::Bench;
+use crate::lab::Lab;
 use crate::plans::{HOME, btrfs, ext4, partitioned, plan};
 
 /// A root and a home in subvolumes, as moved from /dev/sda.
@@ -39,16 +39,16 @@ fn check_fixes(fixed: &Fixed) {
 #[test]
 fn the_system_is_put_together_and_repaired() {
     p2v_testing::need_root!();
-    let bench = Bench::new(&[1 << 30]);
+    let lab = Lab::new(&[1 << 30]);
     // mkfs.btrfs takes none that another disk has, such as another test's.
     let uuid = "44444444-2222-4333-8444-555555555555";
     let mut root = btrfs(uuid, &[("/", Some("@")), ("/home", Some("/@home"))]);
     root.was = vec!["/dev/sda1".to_owned()];
     let mut srv = ext4(HOME, &["/srv/data"]);
     srv.was = vec!["/dev/sda2".to_owned()];
-    let plan = plan(vec![partitioned(bench.disk(0), "dos", vec![root, srv])]);
-    bench.ask::<Prepared>(bench.prepare(&plan, false)).unwrap();
-    let top = bench.volume(0, 1);
+    let plan = plan(vec![partitioned(lab.disk(0), "dos", vec![root, srv])]);
+    lab.ask::<Prepared>(lab.prepare(&plan, false)).unwrap();
+    let top = lab.volume(0, 1);
     make_system(&top);
     let fix = || Order::Fix {
         plan: Box::new(plan.clone()),
@@ -60,21 +60,21 @@ fn the_system_is_put_together_and_repaired() {
         summary: vec!["done \u{1b}[2J".to_owned()],
     };
     // A system that is only there in part is neither repaired nor finished.
-    bench.fill(&plan, 0);
-    let text = bench.ask::<Fixed>(fix()).unwrap_err();
+    lab.fill(&plan, 0);
+    let text = lab.ask::<Fixed>(fix()).unwrap_err();
     assert!(text.contains("2 is not filled"), "{text}");
-    let text = bench.ask::<()>(finish(true)).unwrap_err();
+    let text = lab.ask::<()>(finish(true)).unwrap_err();
     assert!(text.contains("2 is not filled"), "{text}");
-    bench.ask::<Prepared>(bench.prepare(&plan, false)).unwrap();
-    bench.fill(&plan, 1);
+    lab.ask::<Prepared>(lab.prepare(&plan, false)).unwrap();
+    lab.fill(&plan, 1);
     for _ in 0..2 {
-        let (fixed, notes) = bench.ask_noting::<Fixed>(fix());
+        let (fixed, notes) = lab.ask_noting::<Fixed>(fix());
         let fixed = fixed.unwrap();
         check_fixes(&fixed);
         assert!(notes.iter().any(|note| note == "running 10-repair-fstab"));
-        assert!(bench.mounts().is_empty(), "{:?}", bench.mounts());
+        assert!(lab.mounts().is_empty(), "{:?}", lab.mounts());
     }
-    let prepared: Prepared = bench.ask(bench.prepare(&plan, false)).unwrap();
+    let prepared: Prepared = lab.ask(lab.prepare(&plan, false)).unwrap();
     assert!(prepared.resumed);
     let fstab = std::fs::read_to_string(top.join("@/etc/fstab")).unwrap();
     assert!(
@@ -84,16 +84,16 @@ fn the_system_is_put_together_and_repaired() {
     assert!(fstab.contains(&format!("UUID={HOME} /srv/data")), "{fstab}");
     assert!(top.join("@/var/srv/data").is_dir());
     // It may go on after this, but not once the system may have started.
-    bench.ask::<()>(finish(false)).unwrap();
-    assert!(bench.mounts().is_empty());
-    let prepared: Prepared = bench.ask(bench.prepare(&plan, false)).unwrap();
+    lab.ask::<()>(finish(false)).unwrap();
+    assert!(lab.mounts().is_empty());
+    let prepared: Prepared = lab.ask(lab.prepare(&plan, false)).unwrap();
     assert!(prepared.resumed);
     // Told twice, as when the answer did not come.
     for _ in 0..2 {
-        bench.ask::<()>(finish(true)).unwrap();
+        lab.ask::<()>(finish(true)).unwrap();
     }
-    let text = bench.ask::<Fixed>(fix()).unwrap_err();
+    let text = lab.ask::<Fixed>(fix()).unwrap_err();
     assert!(text.contains("not formatted"), "{text}");
-    let refused = bench.ask::<Prepared>(bench.prepare(&plan, false));
+    let refused = lab.ask::<Prepared>(lab.prepare(&plan, false));
     assert!(refused.unwrap_err().contains("nobody has agreed"));
 }

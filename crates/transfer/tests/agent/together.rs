@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 use p2v_transfer::protocol::{self, DataOrder, DataWork, Fixed, Order, Prepared, Status};
 use p2v_transfer::target::Target;
 
-use crate::bench::Bench;
+use crate::lab::Lab;
 use crate::plans::small;
 
 #[test]
 fn a_second_transfer_ends_the_first_only_with_consent_to_that() {
     p2v_testing::need_root!();
-    let mut bench = Bench::new(&[300 << 20]);
-    let plan = small(&bench);
-    let mut first = bench.agent();
-    first.tell(&bench.prepare(&plan, true));
+    let mut lab = Lab::new(&[300 << 20]);
+    let plan = small(&lab);
+    let mut first = lab.agent();
+    first.tell(&lab.prepare(&plan, true));
     first.answer::<Prepared>().unwrap();
-    bench.run = "second".to_owned();
+    lab.run = "second".to_owned();
     // That of the same machine's clone, of another machine, all agreed to.
     let mut other = plan.clone();
     other.system.hostname = Some("other".to_owned());
@@ -27,9 +27,7 @@ fn a_second_transfer_ends_the_first_only_with_consent_to_that() {
         (&other, false),
         (&other, true),
     ] {
-        let text = bench
-            .ask::<Prepared>(bench.prepare(plan, erase))
-            .unwrap_err();
+        let text = lab.ask::<Prepared>(lab.prepare(plan, erase)).unwrap_err();
         assert!(text.contains("another transfer is at work"), "{text}");
         assert!(text.contains("from 192.0.2.7 since 20"), "{text}");
         assert!(text.contains("--take-over"), "{text}");
@@ -37,61 +35,57 @@ fn a_second_transfer_ends_the_first_only_with_consent_to_that() {
     let fix = Order::Fix {
         plan: Box::new(plan.clone()),
     };
-    let text = bench.ask::<Fixed>(fix).unwrap_err();
+    let text = lab.ask::<Fixed>(fix).unwrap_err();
     assert!(text.contains("another transfer is at work"), "{text}");
     assert!(first.is_running());
     // It is told before anybody is asked anything.
-    let target: Target = bench.ask(Order::Probe).unwrap();
+    let target: Target = lab.ask(Order::Probe).unwrap();
     let at_work = target.at_work.unwrap();
     assert_eq!((at_work.run.as_str(), at_work.plan_id), ("run", plan.id()));
-    let status: Status = bench.ask(Order::Status).unwrap();
+    let status: Status = lab.ask(Order::Status).unwrap();
     assert!(status.lines.concat().contains("192.0.2.7"), "{status:?}");
-    let mut taking = bench.prepare(&other, true);
+    let mut taking = lab.prepare(&other, true);
     if let Order::Prepare { take_over, .. } = &mut taking {
         *take_over = true;
     }
-    bench.ask::<Prepared>(taking).unwrap();
+    lab.ask::<Prepared>(taking).unwrap();
     assert!(!first.is_running());
     // And now the first one has lost it.
-    let mut second = bench.agent();
-    second.tell(&bench.prepare(&other, false));
+    let mut second = lab.agent();
+    second.tell(&lab.prepare(&other, false));
     assert!(second.answer::<Prepared>().unwrap().resumed);
-    bench.run = "run".to_owned();
-    let text = bench
-        .ask::<Prepared>(bench.prepare(&plan, false))
-        .unwrap_err();
+    lab.run = "run".to_owned();
+    let text = lab.ask::<Prepared>(lab.prepare(&plan, false)).unwrap_err();
     assert!(text.contains("another transfer is at work"), "{text}");
 }
 
 #[test]
 fn one_that_comes_again_ends_its_own_agents() {
     p2v_testing::need_root!();
-    let mut bench = Bench::new(&[300 << 20]);
-    let plan = small(&bench);
-    let mut hanging = bench.agent();
-    hanging.tell(&bench.prepare(&plan, true));
+    let mut lab = Lab::new(&[300 << 20]);
+    let plan = small(&lab);
+    let mut hanging = lab.agent();
+    hanging.tell(&lab.prepare(&plan, true));
     hanging.answer::<Prepared>().unwrap();
     let order = DataOrder {
         v: protocol::VERSION,
-        run: bench.run.clone(),
+        run: lab.run.clone(),
         plan_id: plan.id(),
         volume: plan.disks[0].volumes[0].name(&plan.disks[0]),
         work: DataWork::Files,
     };
-    let mut filling = bench.data();
+    let mut filling = lab.data();
     filling.line(&serde_json::to_string(&order).unwrap());
     wait_for("the claim to fill", || {
-        let agents = bench.dir().join("run/agents");
+        let agents = lab.dir().join("run/agents");
         std::fs::read_dir(agents).unwrap().count() == 2
     });
-    let prepared: Prepared = bench.ask(bench.prepare(&plan, false)).unwrap();
+    let prepared: Prepared = lab.ask(lab.prepare(&plan, false)).unwrap();
     assert!(prepared.resumed);
     assert!(!hanging.is_running() && !filling.is_running());
     // An order of nobody's could be anybody's.
-    bench.run = String::new();
-    let text = bench
-        .ask::<Prepared>(bench.prepare(&plan, false))
-        .unwrap_err();
+    lab.run = String::new();
+    let text = lab.ask::<Prepared>(lab.prepare(&plan, false)).unwrap_err();
     assert!(text.contains("which run"), "{text}");
 }
 
@@ -99,23 +93,23 @@ fn one_that_comes_again_ends_its_own_agents() {
 #[test]
 fn what_a_clones_transfer_has_begun_is_not_gone_on_with() {
     p2v_testing::need_root!();
-    let bench = Bench::new(&[300 << 20]);
+    let lab = Lab::new(&[300 << 20]);
     let of = |hardware: Option<&str>| {
-        let mut plan = small(&bench);
+        let mut plan = small(&lab);
         plan.disks[0].hardware = hardware.map(str::to_owned);
         plan
     };
     assert_eq!(of(Some("one")).id(), of(Some("other")).id());
     let prepare = |hardware, erase| {
-        let order = bench.prepare(&of(hardware), erase);
-        bench.ask::<Prepared>(order)
+        let order = lab.prepare(&of(hardware), erase);
+        lab.ask::<Prepared>(order)
     };
     // Begun from an image, which is anybody's; then from the machine.
     prepare(None, false).unwrap();
     assert!(prepare(Some("one"), false).unwrap().resumed);
     assert!(prepare(None, false).unwrap().resumed);
-    bench.power_off();
-    let target: Target = bench.ask(Order::Probe).unwrap();
+    lab.power_off();
+    let target: Target = lab.ask(Order::Probe).unwrap();
     assert_eq!(target.disks[0].begun_from.as_deref(), Some("one"));
     let text = prepare(Some("other"), false).unwrap_err();
     assert!(text.contains("nobody has agreed"), "{text}");
@@ -128,19 +122,19 @@ fn what_a_clones_transfer_has_begun_is_not_gone_on_with() {
 #[test]
 fn one_whose_source_is_gone_is_in_nobodys_way() {
     p2v_testing::need_root!();
-    let mut bench = Bench::new(&[300 << 20]);
-    let plan = small(&bench);
-    let mut agent = bench.agent();
-    agent.tell(&bench.prepare(&plan, true));
+    let mut lab = Lab::new(&[300 << 20]);
+    let plan = small(&lab);
+    let mut agent = lab.agent();
+    agent.tell(&lab.prepare(&plan, true));
     agent.answer::<Prepared>().unwrap();
     // Amid an order, which takes long: it waits for another process.
-    let lock = p2v_sys::lock::FileLock::wait(&bench.dir().join("run/agents.lock"), "").unwrap();
-    agent.tell(&bench.prepare(&plan, false));
+    let lock = p2v_sys::lock::FileLock::wait(&lab.dir().join("run/agents.lock"), "").unwrap();
+    agent.tell(&lab.prepare(&plan, false));
     let mut process = agent.hang_up();
     wait_for("the agent's end", || process.try_wait().unwrap().is_some());
     drop(lock);
-    bench.run = "second".to_owned();
-    let prepared: Prepared = bench.ask(bench.prepare(&plan, false)).unwrap();
+    lab.run = "second".to_owned();
+    let prepared: Prepared = lab.ask(lab.prepare(&plan, false)).unwrap();
     assert!(prepared.resumed);
 }
 
@@ -148,11 +142,11 @@ fn one_whose_source_is_gone_is_in_nobodys_way() {
 #[test]
 fn what_a_killed_agent_had_started_ends_with_it() {
     p2v_testing::need_root!();
-    let mut bench = Bench::new(&[300 << 20]);
-    let plan = small(&bench);
+    let mut lab = Lab::new(&[300 << 20]);
+    let plan = small(&lab);
     // Takes its device, and longer than anybody waits.
-    let tools = bench.dir().join("tools");
-    let begun = bench.dir().join("begun");
+    let tools = lab.dir().join("tools");
+    let begun = lab.dir().join("begun");
     std::fs::create_dir(&tools).unwrap();
     let script = format!(
         "#!/bin/sh\n[ \"$1\" != -V ] || PATH=${{PATH#*:}} exec mke2fs -V\n\
@@ -162,13 +156,13 @@ fn what_a_killed_agent_had_started_ends_with_it() {
     std::fs::write(tools.join("mke2fs"), script).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(tools.join("mke2fs"), mode).unwrap();
-    bench.tools = Some(tools);
-    let mut agent = bench.agent();
-    agent.tell(&bench.prepare(&plan, true));
+    lab.tools = Some(tools);
+    let mut agent = lab.agent();
+    agent.tell(&lab.prepare(&plan, true));
     wait_for("the program", || begun.exists());
     agent.kill();
-    bench.tools = None;
-    let prepared: Prepared = bench.ask(bench.prepare(&plan, false)).unwrap();
+    lab.tools = None;
+    let prepared: Prepared = lab.ask(lab.prepare(&plan, false)).unwrap();
     assert!(!prepared.resumed);
 }
 

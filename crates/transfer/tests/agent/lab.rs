@@ -9,8 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::mount::{MsFlags, mount as mount_all};
-use nix::sched::{CloneFlags, unshare};
+use nix::mount::MsFlags;
 use p2v_copy::{Progress, SendOptions};
 use p2v_sys::loopdev::Extent;
 use p2v_sys::{LoopDevice, Mount, mount};
@@ -21,7 +20,7 @@ use p2v_transfer::target::{Target, TargetDisk};
 use serde::de::DeserializeOwned;
 
 /// The disks and the directory for agents; all that is mounted goes with it.
-pub struct Bench {
+pub struct Lab {
     /// Which run of a transfer gives the orders.
     pub run: String,
     /// A directory of programs that agents find first.
@@ -30,14 +29,12 @@ pub struct Bench {
     dir: tempfile::TempDir,
 }
 
-impl Bench {
+impl Lab {
     /// Empty disks of these sizes. What is mounted here is seen by this thread
     /// and its agents alone: a program that makes a mount namespace of its own
     /// meanwhile would hold the mounts' disks for as long as it lives.
     pub fn new(sizes: &[u64]) -> Self {
-        let none: Option<&str> = None;
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        mount_all(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+        p2v_testing::private_mounts();
         let dir = tempfile::tempdir().unwrap();
         let disk = |(index, size): (usize, &u64)| {
             let image = dir.path().join(format!("disk{index}"));
@@ -252,7 +249,7 @@ impl Bench {
 
 const SOCKET: &str = "AGENT_SOCKET";
 
-/// Works as an agent, where [`Bench::start`] started this program for that.
+/// Works as an agent, where [`Lab::start`] started this program for that.
 pub fn be_agent() {
     let Some(socket) = std::env::var_os(SOCKET) else {
         return;
@@ -272,7 +269,7 @@ pub fn be_agent() {
     }
 }
 
-impl Drop for Bench {
+impl Drop for Lab {
     fn drop(&mut self) {
         for point in self.mounts().iter().rev() {
             let _ = Mount::of_program(point).close();

@@ -56,12 +56,12 @@ impl Source for Small {
     }
 }
 
-pub struct Bench {
+pub struct Lab {
     pub dir: tempfile::TempDir,
     pub small: Small,
 }
 
-impl Bench {
+impl Lab {
     pub fn new() -> Option<Self> {
         p2v_testing::root_or_skip().then(|| Self {
             dir: tempfile::tempdir().unwrap(),
