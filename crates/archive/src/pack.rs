@@ -45,6 +45,10 @@ pub struct Packed {
 }
 
 /// Packs the tree `root` into `output`, whose name for messages is `name`.
+///
+/// # Errors
+/// A file cannot be read or has changed meanwhile, `output` takes no more, or
+/// the run was interrupted (see [`interrupt`]).
 pub fn pack(root: &Path, output: impl Write, name: &Path, scope: &Scope) -> Result<Packed> {
     let writing = || format!("writing {}", name.display());
     let hashed = Hashed {

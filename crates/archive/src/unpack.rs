@@ -30,6 +30,10 @@ const WAITING: usize = 16;
 
 /// Unpacks an archive made by [`super::pack`] into the directory `target`,
 /// usually the top of a fresh filesystem. Existing files are errors.
+///
+/// # Errors
+/// The archive is damaged, cut off, or leads out of `target`; the filesystem is
+/// full, or takes not all that a file has. What was unpacked so far stays.
 pub fn unpack(archive: impl Read + Send, target: &Path) -> Result<()> {
     unpack_with(archive, target, Refused::Error).map(drop)
 }

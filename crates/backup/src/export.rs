@@ -31,6 +31,9 @@ pub struct Exported {
 /// Streams the disk to `out`, after the expected length of the stream in bytes
 /// went to `expected`. It becomes shorter by the zeros within data, which are
 /// only found while that is read.
+///
+/// # Errors
+/// The disk cannot be read, `out` takes no more, or `expected` failed.
 pub fn export(
     disk: &SourceDisk,
     out: impl Write,

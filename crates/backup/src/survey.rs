@@ -34,6 +34,11 @@ pub struct Survey {
 }
 
 /// Looks at all of `disk`. Nothing is written, mounted or attached.
+///
+/// # Errors
+/// The disk cannot be read, or a program that reads tables is missing. Neither
+/// a table that makes no sense is an error, nor a filesystem that gives up: all
+/// of the disk or of the partition is kept then.
 pub fn survey(disk: &SourceDisk) -> Result<Survey> {
     tools::check_table().context("before an export")?;
     let mut survey = Survey {

@@ -26,6 +26,10 @@ impl<'a> Window<'a> {
     }
 
     /// Reads exactly `bytes.len()` bytes at byte `offset` of the window.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] where that goes past the window's end,
+    /// and what the disk itself says.
     pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         let end = offset.checked_add(bytes.len() as u64);
         if end.is_none_or(|end| end > self.extent.length) {

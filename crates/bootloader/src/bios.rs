@@ -30,6 +30,11 @@ const CORE_SEGMENT: u16 = 0x820;
 
 /// Installs GRUB's core image into `area` of the disk, then its boot sector,
 /// which makes the disk bootable, as the last write.
+///
+/// # Errors
+/// GRUB is not installed here, the disk's sectors are not of 512 bytes, or
+/// `core` does not fit into `area`: nothing was written then. Or writing
+/// failed.
 pub fn install(disk: &Disk, area: Extent, core: &[u8]) -> Result<()> {
     let boot = boot_sector()?;
     let doing = || format!("installing GRUB on {}", disk.path().display());

@@ -16,6 +16,10 @@ pub fn missing() -> Vec<Missing> {
 }
 
 /// Makes the EFI system partition on `device` with GRUB's image on it.
+///
+/// # Errors
+/// mkfs.vfat or mcopy is missing or failed, such as for a partition that is too
+/// small.
 pub fn install(device: &Path, image: &[u8]) -> Result<()> {
     let on = format!("on the EFI system partition {}", device.display());
     Cmd::new("mkfs.vfat", format!("creating FAT {on}"))

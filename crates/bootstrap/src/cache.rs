@@ -66,6 +66,12 @@ impl Cache {
 
     /// Finds and verifies the root that `recipe` describes, or builds it from
     /// Debian's packages, which takes minutes.
+    ///
+    /// # Errors
+    /// The recipe makes no sense, others may write to the cache's directory,
+    /// the mirror cannot be reached or lacks a package, the cache is full; or
+    /// there is no such root, and the policy is not to make one. Each says what
+    /// to do.
     pub fn obtain(&self, recipe: &Recipe) -> Result<CachedRoot> {
         self.obtain_from(recipe, &Debian::default())
     }

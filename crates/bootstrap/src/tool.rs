@@ -44,6 +44,9 @@ pub enum Tool {
 
 impl Tool {
     /// The one this node has; mmdebstrap if both.
+    ///
+    /// # Errors
+    /// It has neither.
     pub fn detect() -> Result<Self> {
         [Self::Mmdebstrap, Self::Debootstrap]
             .into_iter()

@@ -62,6 +62,10 @@ impl Step {
 
     /// Runs it, with the root as its `/`, and checks. What the check says is
     /// returned.
+    ///
+    /// # Errors
+    /// The program is missing or failed, or the check found that it has not
+    /// done its work.
     pub fn run(&self, root: &Root) -> Result<Option<String>> {
         if !self.argv.is_empty() {
             self.run_program(root)?;

@@ -15,6 +15,10 @@ use crate::attached::AttachedDisk;
 use crate::environment::Environment;
 
 /// Streams the disk that the environment names.
+///
+/// # Errors
+/// The environment is wrong, the disk is in use or cannot be read, or nobody
+/// takes the stream. What was written of it by then has no end.
 pub fn run(environment: &Environment) -> Result<()> {
     let job = environment.export_job()?;
     let size_descriptor = environment.size_descriptor()?;

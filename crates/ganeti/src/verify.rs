@@ -14,6 +14,10 @@ use crate::parameters;
 pub const CHECKS: [&str; 1] = ["parameters"];
 
 /// Makes the checks named by the arguments; at least one is needed.
+///
+/// # Errors
+/// None or an unknown one is named, or what it looks at is wrong: all faults at
+/// once.
 pub fn run(environment: &Environment, checks: &[String]) -> Result<()> {
     if checks.is_empty() {
         bail!("verifying: no check is named; known: {}", CHECKS.join(", "));

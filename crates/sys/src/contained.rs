@@ -55,6 +55,10 @@ impl Root {
     }
 
     /// Reads a file of at most 16 MiB; `None` if there is none.
+    ///
+    /// # Errors
+    /// It is no regular file, such as a device or a FIFO, it is larger than
+    /// that, or its path leads through what is no directory.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Option<Vec<u8>>> {
         let path = path.as_ref();
         // Without O_NONBLOCK a FIFO in the file's place would hang us.
@@ -90,6 +94,10 @@ impl Root {
     /// Replaces `path` by a regular file of root's with these bytes and this
     /// mode (as in 0o644). Its directory is made if need be; a symbolic link
     /// of that name is replaced.
+    ///
+    /// # Errors
+    /// Its directory cannot be made or written to; what is there is a
+    /// directory. The file of that name is as it was then.
     pub fn write(&self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>, mode: u32) -> Result<()> {
         let path = path.as_ref();
         let (parent, name) = self.parent(path)?;
@@ -118,6 +126,10 @@ impl Root {
     /// extended attributes (an SELinux label is one). A symbolic link is
     /// followed, inside the root, and stays. Whole or not at all, and on the
     /// medium when it returns.
+    ///
+    /// # Errors
+    /// There is no such file, or it is no regular one; writing failed. The file
+    /// is as it was then.
     pub fn rewrite(&self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<()> {
         let doing = || self.doing("writing", path.as_ref());
         let old = self.open_file(path.as_ref())?;

@@ -245,6 +245,9 @@ impl Disk {
     }
 
     /// Makes the disk unbootable, and empty to every prober.
+    ///
+    /// # Errors
+    /// Writing failed: the disk may still start.
     pub fn wipe_edges(&self) -> Result<()> {
         self.wipe(0, self.size)?;
         self.sync()

@@ -75,6 +75,9 @@ impl Filesystem {
     }
 
     /// Makes the filesystem on `device` with this UUID.
+    ///
+    /// # Errors
+    /// Its mkfs is missing or failed; its last words are in the message.
     pub fn create(self, device: &Path, uuid: &str) -> Result<()> {
         let description = format!("creating {} on {}", self.name(), device.display());
         let command = Cmd::new(self.mkfs(), description);
@@ -154,6 +157,10 @@ pub struct Signature {
 
 /// Looks what `extent` of a disk or a disk's image at `path` holds, without
 /// writing to it and without attaching anything.
+///
+/// # Errors
+/// The disk cannot be read, or blkid is missing. What is found there is never
+/// an error.
 pub fn probe(path: &Path, extent: Extent) -> Result<Content> {
     let description = format!("probing {} at byte {}", path.display(), extent.offset);
     // To blkid a missing file and an empty one are the same.

@@ -42,6 +42,10 @@ impl SharedFile {
 impl FileLock {
     /// Waits for the lock on `path`, which is created if need be. Says once on
     /// the log that it waits, and for `what`.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or the run was interrupted while it waited
+    /// (see [`interrupt`]).
     pub fn wait(path: &Path, what: &str) -> Result<Self> {
         let mut said = false;
         loop {
@@ -58,6 +62,9 @@ impl FileLock {
     }
 
     /// Takes the lock on `path` if nobody holds it.
+    ///
+    /// # Errors
+    /// The file cannot be opened; a symbolic link is not followed.
     pub fn try_lock(path: &Path) -> Result<Option<Self>> {
         let file = OpenOptions::new()
             .read(true)

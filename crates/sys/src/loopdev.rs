@@ -96,6 +96,10 @@ pub struct LoopDevice {
 
 impl LoopDevice {
     /// Attaches a free loop device to `backing`.
+    ///
+    /// # Errors
+    /// `backing` cannot be opened so, the kernel has no loop devices, or others
+    /// take each free one first. Needs root.
     pub fn attach(backing: &Path, extent: Extent, read_only: bool) -> Result<Self> {
         let doing = || format!("attaching a loop device to {}", backing.display());
         let file = OpenOptions::new()
@@ -128,6 +132,10 @@ impl LoopDevice {
     /// Flushes and detaches. A device that something still holds (a daemon
     /// of the node looking at it) is detached by the kernel as soon as that
     /// lets go.
+    ///
+    /// # Errors
+    /// What was written did not all reach the medium, or the kernel refuses to
+    /// detach it.
     pub fn close(mut self) -> Result<()> {
         self.detach()
     }

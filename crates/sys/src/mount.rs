@@ -21,6 +21,10 @@ pub struct Mount {
 impl Mount {
     /// Mounts `source` of type `kind` on the existing directory `target`, with
     /// `data` as the filesystem's own options ("" for none).
+    ///
+    /// # Errors
+    /// The kernel refuses: the message has its reason, the source and the
+    /// target. Needs root.
     pub fn new(
         source: impl AsRef<OsStr>,
         target: &Path,
@@ -124,6 +128,10 @@ impl Mount {
     }
 
     /// Unmounts, trying again for up to five seconds while it is busy.
+    ///
+    /// # Errors
+    /// It is busy after that time: the mount stays, and dropping this tries no
+    /// more.
     pub fn close(mut self) -> Result<()> {
         self.unmount()
     }

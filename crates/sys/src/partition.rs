@@ -60,6 +60,9 @@ pub struct Partition {
 
 /// Writes a new table, each partition starting at a multiple of `alignment`
 /// bytes, and reads it back.
+///
+/// # Errors
+/// sfdisk is missing or failed, or did not make what was asked for.
 pub fn create(
     disk: &Path,
     label: Label,
@@ -110,6 +113,9 @@ pub fn create(
 }
 
 /// Reads the partition table of a disk, in the table's order.
+///
+/// # Errors
+/// There is no table, or none that sfdisk reads.
 pub fn read(disk: &Path) -> Result<Vec<Partition>> {
     let doing = format!("reading the partition table of {}", disk.display());
     let table = table::read_known(disk, &doing)?;

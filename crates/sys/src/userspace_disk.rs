@@ -69,6 +69,10 @@ pub struct UserspaceDisk {
 impl UserspaceDisk {
     /// Shows the disk `uri` as a file below the existing directory `at`, on
     /// which a tmpfs is mounted for it.
+    ///
+    /// # Errors
+    /// One of the programs is missing, QEMU cannot open the disk, or somebody
+    /// else uses it.
     pub fn attach(uri: &str, access: Access, at: &Path) -> Result<Self> {
         let doing = || format!("attaching the disk {}", without_credentials(uri));
         tools::check(&tools::missing(&TOOLS)).with_context(doing)?;
@@ -119,6 +123,9 @@ impl UserspaceDisk {
 
     /// Lets the disk go. What was written has reached its server then, which
     /// has been asked to flush it.
+    ///
+    /// # Errors
+    /// A server has failed, and what was written last may be lost.
     pub fn close(mut self) -> Result<()> {
         let uri = without_credentials(&self.uri);
         let doing = || format!("letting the disk {uri} go");

@@ -31,6 +31,10 @@ pub struct StreamReader<R> {
 impl<R: Read> StreamReader<R> {
     /// Reads the beginning. The input's first bytes are [`MAGIC`], as the
     /// caller knows who had to look what kind of stream it is.
+    ///
+    /// # Errors
+    /// It is no such stream, of another version, damaged or cut off, or its
+    /// manifest makes no sense.
     pub fn start(mut input: R) -> Result<Self> {
         const DOING: &str = "reading the stream's manifest";
         let mut header = vec![0; MAGIC.len() + 8];
@@ -77,6 +81,10 @@ impl<R: Read> StreamReader<R> {
     }
 
     /// The next record; `None` at the stream's proper end.
+    ///
+    /// # Errors
+    /// The stream is damaged, is cut off, or goes on after its end; the message
+    /// says what to do.
     pub fn next_record(&mut self) -> Result<Option<Record<'_>>> {
         let number = self.records;
         let damaged = |what: &str| {

@@ -18,6 +18,9 @@ pub struct StreamWriter<W> {
 
 impl<W: Write> StreamWriter<W> {
     /// Begins with the manifest.
+    ///
+    /// # Errors
+    /// The output takes no more.
     pub fn start(mut out: W, manifest: &Manifest) -> Result<Self> {
         let header = header(manifest)?;
         let key = *blake3::hash(&header).as_bytes();

@@ -60,6 +60,10 @@ impl<'a> Draft<'a> {
     }
 
     /// A file's bytes as they would be; `None` if there would be none.
+    ///
+    /// # Errors
+    /// It is no regular file, or its path leads through what is none of the
+    /// root's.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Option<Vec<u8>>> {
         match self.edits.get(&self.place(path.as_ref())?) {
             Some(Edit::File { bytes, .. }) => Ok(Some(bytes.clone())),
@@ -263,6 +267,9 @@ impl<'a> Draft<'a> {
     }
 
     /// Makes the edits, and forgets them.
+    ///
+    /// # Errors
+    /// One cannot be made: those before it stay, and all are forgotten.
     pub fn apply(&mut self) -> Result<()> {
         for (path, edit) in std::mem::take(&mut self.edits) {
             match edit {

@@ -34,6 +34,11 @@ use plan::Plan;
 use state::InstanceState;
 
 /// Makes the disk that the environment asks for.
+///
+/// # Errors
+/// The environment or the settings are wrong, or the disk is in use or too
+/// small: nothing was written then. Whatever fails later leaves the disk
+/// unbootable, and says so.
 pub fn run(environment: &Environment) -> Result<()> {
     let start = Instant::now();
     let mut plan = Plan::make(environment)?;

@@ -34,6 +34,11 @@ struct Distribution {
 /// Brings all nodes to what the master node has, and returns the report and
 /// whether all are equal now. With `dry_run` it returns the commands that
 /// would do it, and nothing is changed.
+///
+/// # Errors
+/// The nodes cannot be listed, as anywhere but on the master node, that one
+/// itself does not answer, or gnt-cluster failed. Another node that cannot be
+/// asked is in the report.
 pub fn run(environment: &Environment, dry_run: bool) -> Result<(String, bool)> {
     let distribution = Distribution::find(environment)?;
     let before = distribution.take_inventories()?;

@@ -28,6 +28,11 @@ const FOREIGN_HINT: &str = "import what an export with this OS or with instance-
     without Ganeti's compression";
 
 /// Restores the disk that the environment names.
+///
+/// # Errors
+/// The environment is wrong, the stream is of no known kind, or its disk does
+/// not fit: nothing was written then. Whatever fails later leaves the disk
+/// unbootable, and says so.
 pub fn run(environment: &Environment) -> Result<()> {
     let job = environment.import_job()?;
     let doing = || format!("importing disk {} of {}", job.index, job.job.instance);

@@ -31,6 +31,11 @@ use volume::Access;
 const BY_HAND: &str = "set the name inside the instance if it needs it";
 
 /// Does what the environment asks for.
+///
+/// # Errors
+/// The environment is wrong, or a file of the system cannot be changed; those
+/// that can be are. What a node remembers of the instance has followed its name
+/// by then.
 pub fn run(environment: &Environment) -> Result<()> {
     let RenameJob { job, old_name } = environment.rename_job()?;
     let paths = environment.paths()?;

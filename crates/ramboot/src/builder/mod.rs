@@ -82,6 +82,10 @@ pub fn init_binary() -> Result<PathBuf> {
 
 /// Builds the initrd. Everything that can be checked is checked before any
 /// work; the file appears complete or not at all.
+///
+/// # Errors
+/// The kernel, a module or an index of it is missing or damaged, the output
+/// exists or cannot be written, or the program could not start as init.
 pub fn build(request: &InitrdRequest) -> Result<InitrdReport> {
     let root = Root::open(&request.root)?;
     let modules_dir = modules_dir(&root, &request.kernel)?;

@@ -42,6 +42,9 @@ pub struct IndexTexts {
 impl IndexTexts {
     /// Reads the files in the directory `dir` of `root`. An absent
     /// modules.dep is an error, since nothing can be found without it.
+    ///
+    /// # Errors
+    /// modules.dep is missing, or one cannot be read.
     pub fn read(root: &Root, dir: &Path) -> Result<Self> {
         let text = |name: &str| root.read_text(dir.join(name));
         let Some(dep) = text("modules.dep")? else {
@@ -146,6 +149,10 @@ impl Index {
 
     /// Reads and parses the indexes of the directory `dir` of `root`, as in
     /// "lib/modules/6.1.0-18-amd64".
+    ///
+    /// # Errors
+    /// modules.dep is missing, one cannot be read, or a line is not as depmod
+    /// writes it, which is named.
     pub fn read(root: &Root, dir: &Path) -> Result<Self> {
         let texts = IndexTexts::read(root, dir)?;
         Self::parse(&texts).with_context(|| format!("parsing the indexes in {}", dir.display()))

@@ -89,6 +89,10 @@ impl Entry {
 impl Table {
     /// The table of the disk or disk image at `path`; `None` if it has none,
     /// or one of another format than `dos` and `gpt`.
+    ///
+    /// # Errors
+    /// The disk cannot be read, or its table makes no sense, which
+    /// [`Table::find`] takes for an answer.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let doing = format!("reading the partition table of {}", path.display());
         match format_of(path, &doing)? {
@@ -148,6 +152,9 @@ impl Table {
 
     /// Writes it to the disk at `path`, whose other bytes stay as they are, and
     /// checks what is there then.
+    ///
+    /// # Errors
+    /// sfdisk failed, or made another table than it was asked for.
     pub fn write(&self, path: &Path) -> Result<()> {
         let doing = format!(
             "writing a {} partition table to {}",
