@@ -24,7 +24,10 @@ fuzz_target!(|data: &[u8]| {
     let _ = environment.paths();
     if let Ok(job) = environment.import_job() {
         let disk = job.disk;
-        assert!(disk.path.is_some() || disk.uri.is_some(), "an import without a disk");
+        assert!(
+            disk.path.is_some() || disk.uri.is_some(),
+            "an import without a disk"
+        );
     }
     if let Ok(job) = environment.create_job() {
         assert!(!job.disks.is_empty(), "a create without a disk");
