@@ -10,11 +10,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, access};
@@ -132,6 +134,7 @@ impl Parts {
     ) -> Result<()> {
         tracing::info!("running {name}");
         let path = self.directory.join(name);
+        check_kind(&path).with_context(|| format!("running {name}"))?;
         let mut command = Cmd::new(&path, format!("running {name}"))
             .clear_env()
             .timeout(timeout);
@@ -168,19 +171,31 @@ fn judge(directory: &Path, name: &OsStr) -> Result<String, Reason> {
     Ok(text.to_owned())
 }
 
+/// Fails if the kernel could not start it: the C library has /bin/sh read
+/// whatever else is executable, also half a program.
+fn check_kind(path: &Path) -> Result<()> {
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut head));
+    // What cannot be read may be started all the same.
+    if read.is_ok() && !head.starts_with(b"#!") && head != b"\x7fELF" {
+        bail!(
+            "{} is neither a program nor a script that begins with #!",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
 /// Adds what the kernel's own words for a script that cannot start leave out.
 fn explain(error: anyhow::Error, path: &Path) -> anyhow::Error {
     let code = error
         .downcast_ref::<std::io::Error>()
         .and_then(std::io::Error::raw_os_error)
         .map(Errno::from_raw);
-    let path = path.display();
     match code {
-        Some(Errno::ENOEXEC) => error.context(format!(
-            "{path} is neither a program nor a script that begins with #!"
-        )),
         Some(Errno::ENOENT) => error.context(format!(
-            "{path} is gone, or the interpreter in its #! line is not installed"
+            "{} is gone, or the interpreter in its #! line is not installed",
+            path.display()
         )),
         _ => error,
     }
