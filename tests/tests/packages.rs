@@ -296,20 +296,14 @@ fn both_on_one_machine(suite: &str) {
             .unwrap();
     }
     install_node(&machine, current());
-    // The cache was moved to where an admin has other files.
-    let hex = "06db35f5dfc400e1d4753db522f47d7c";
+    // The cache was moved to where an admin has other files: the link goes, and
+    // nothing that is behind it.
     machine.run(&format!("mv {CACHE} /srv/images")).unwrap();
     machine.run(&format!("ln -s /srv/images {CACHE}")).unwrap();
-    let own = ["initrd-6.1.0-31-amd64.img", "web-db-2024.tar.zst"];
-    let ours = [
-        format!("initrd-{hex}.img"),
-        format!("bookworm-amd64-{}.json", &hex[..24]),
-    ];
-    for name in own.into_iter().chain(ours.iter().map(String::as_str)) {
-        machine.write(&format!("/srv/images/{name}"), "").unwrap();
-    }
+    let own = "/srv/images/initrd-6.1.0-31-amd64.img";
+    machine.write(own, "").unwrap();
     machine.apt(&["purge", NODE]).unwrap();
-    assert_eq!(machine.run("ls /srv/images").unwrap(), own.join("\n"));
+    assert!(machine.has(own));
     assert!(
         machine
             .run("p2v-transfer --help")
