@@ -149,9 +149,19 @@ impl Ssh {
         }
     }
 
-    /// Runs a command line in the machine's shell and returns its output.
+    /// Runs a command line in the machine's shell and returns its output. A server
+    /// that still has to do with those who asked whether it is there turns some
+    /// away before it knows who they are: they come again.
     pub fn run(&self, line: &str) -> Result<String> {
-        self.command(line).read()
+        let begun = Instant::now();
+        loop {
+            match self.command(line).read() {
+                Err(error) if begun.elapsed() < LOGIN && was_turned_away(&error) => {
+                    std::thread::sleep(ATTEMPT);
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Whether the server offers to take a password.
@@ -205,6 +215,11 @@ impl Ssh {
             .arg("-p")
             .arg(self.port.to_string())
     }
+}
+
+/// Whether it was before the keys were exchanged, so nothing has run.
+fn was_turned_away(error: &anyhow::Error) -> bool {
+    format!("{error:#}").contains("kex_exchange_identification: ")
 }
 
 /// Waits until the server at an address says that it speaks SSH.
