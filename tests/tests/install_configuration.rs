@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 
+use p2v_testing::names;
+
 const NEW: &str = "#!/bin/sh\n# the new one\n";
 
 /// Installs `from`; no file may become longer than so many blocks of 512 bytes.
@@ -15,15 +17,6 @@ fn install(from: &Path, into: &Path, blocks: &str) -> ExitStatus {
     command.args(["-c", limited, "sh", blocks]);
     // By pipes: a log that the shell wrote to would meet the limit too.
     command.args([&tool, into, from]).output().unwrap().status
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 #[test]

@@ -86,3 +86,13 @@ pub fn flip_a_bit(path: &Path) {
     bytes[middle] ^= 1;
     std::fs::write(path, bytes).unwrap();
 }
+
+/// The names in a directory, sorted. Panics if they cannot be read.
+pub fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use p2v_bootstrap::{Cache, CachePolicy, CachedRoot, Recipe, Source};
+use p2v_testing::names;
 
 use super::common;
 
@@ -90,13 +91,4 @@ impl Lab {
             .map(|ending| format!("{}.{ending}", recipe().key()))
             .into()
     }
-}
-
-pub fn names(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }

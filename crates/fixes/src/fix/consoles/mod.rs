@@ -63,31 +63,35 @@ fn edit_cmdlines(
         }
         *words = new;
     })?;
-    let has = |bytes: &Vec<u8>| {
-        let text = String::from_utf8_lossy(bytes);
-        shell_value(&text, KERNEL_WORDS).is_some()
-    };
-    if let Some(mut bytes) = draft.read(GRUB)?.filter(|bytes| !has(bytes)) {
-        // What another line says, in a way that is not edited, stays in it.
-        let text = String::from_utf8_lossy(&bytes);
-        let has_other = text
-            .lines()
-            .filter_map(|line| line.trim_start().strip_prefix(KERNEL_WORDS))
-            .any(|rest| rest.starts_with('='));
-        let before = if has_other {
-            format!("${KERNEL_WORDS} ")
-        } else {
-            String::new()
-        };
-        let line = format!("{KERNEL_WORDS}=\"{before}{}\"", right.join(" "));
-        crate::lines::append_line(&mut bytes, &line);
-        draft.write(GRUB, bytes)?;
-        changed.push(GRUB.to_owned());
-    }
+    changed.extend(add_kernel_words(draft, &right.join(" "))?);
     changed.dedup();
     let words = right.join(" ");
     done.extend(changed.iter().map(|path| format!("/{path}: {words}")));
     Ok(())
+}
+
+/// Adds these words to GRUB's settings, if no line there can be edited. The file
+/// that changed.
+fn add_kernel_words(draft: &mut Draft, words: &str) -> Result<Option<String>> {
+    let Some(mut bytes) = draft.read(GRUB)? else {
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    if shell_value(&text, KERNEL_WORDS).is_some() {
+        return Ok(None);
+    }
+    // What another line says, in a way that is not edited, stays in it.
+    let has_other = text
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix(KERNEL_WORDS))
+        .any(|rest| rest.starts_with('='));
+    let line = match has_other {
+        true => format!("{KERNEL_WORDS}=\"${KERNEL_WORDS} {words}\""),
+        false => format!("{KERNEL_WORDS}=\"{words}\""),
+    };
+    crate::lines::append_line(&mut bytes, &line);
+    draft.write(GRUB, bytes)?;
+    Ok(Some(GRUB.to_owned()))
 }
 
 /// The boot loader's own menu on a serial port.
